@@ -1,0 +1,342 @@
+"""Run a function over blocks so that a kill at any moment costs at most the blocks in flight.
+
+Everything is written into `<output>.partial`, which no rule declares. A manifest inside records under which hash of
+settings the partial output was begun and which blocks are finished; the last step renames to `<output>`.
+"""
+
+import logging
+import os
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import daisy
+
+from sparse2dense.volumes.grid import Block
+from sparse2dense.volumes.progress import Progress
+from sparse2dense.volumes.provenance import content_hash
+
+__all__ = ["BlockFailed", "atomic_file", "directory_output", "partial_path", "run_blockwise"]
+
+log = logging.getLogger(__name__)
+
+Create = Callable[[Sequence[Path]], None]
+Work = Callable[[Sequence[Path], Block], None]
+
+MANIFEST = ".blockwise"
+NEVER = 10 * 365 * 24 * 3600.0
+"""Seconds; daisy's own limit of 600 s for a block would kill slow blocks."""
+
+
+class BlockFailed(RuntimeError):
+    """A block could not be computed; names its place and carries the traceback."""
+
+
+def partial_path(output: Path) -> Path:
+    """Return where `output` is written until it is whole."""
+    return output.with_name(output.name + ".partial")
+
+
+def waste_path(path: Path) -> Path:
+    """Return the name under which something is deleted; a kill can leave it, the next attempt removes it."""
+    return path.with_name(path.name + ".waste")
+
+
+class Manifest:
+    """The record inside `<output>.partial` of what is finished; one empty file for each finished block.
+
+    Parameters
+    ----------
+    partials
+        The partial outputs; each carries the stamp, the first one also the marks.
+    stamp
+        Hash of everything that makes finished blocks valid.
+    """
+
+    def __init__(self, partials: Sequence[Path], stamp: str) -> None:
+        self.partials, self.stamp = partials, stamp
+        self.folder = partials[0] / MANIFEST
+
+    def valid(self) -> bool:
+        """Whether all partial outputs stand and were begun under this stamp."""
+        return all(read_text(partial / MANIFEST / "stamp") == self.stamp for partial in self.partials)
+
+    def begin(self, create: Create) -> None:
+        """Discard what stands there and start anew; the stamps come last, so that they vouch for what `create` made."""
+        for partial in self.partials:
+            (partial / MANIFEST / "stamp").unlink(missing_ok=True)
+        for partial in self.partials:
+            remove(partial)
+        create(self.partials)
+        (self.folder / "done").mkdir(parents=True)
+        (self.folder / "failed").mkdir()
+        for partial in self.partials:
+            (partial / MANIFEST).mkdir(exist_ok=True)
+            with atomic_file(partial / MANIFEST / "stamp") as file:
+                file.write_text(self.stamp)
+
+    def done(self) -> set[int]:
+        """Return the indices of finished blocks."""
+        return {int(entry.name) for entry in os.scandir(self.folder / "done")}
+
+    def mark(self, block: Block) -> None:
+        """Record that the block's voxels are on disk."""
+        (self.folder / "done" / str(block.index)).touch()
+
+    def fail(self, block: Block, trace: str) -> None:
+        """Record why the block failed."""
+        with atomic_file(self.folder / "failed" / f"{block.index}.txt") as file:
+            file.write_text(trace)
+
+    def failed(self) -> dict[int, str]:
+        """Return traceback by index of the blocks that failed."""
+        return {int(file.stem): file.read_text() for file in sorted((self.folder / "failed").glob("[0-9]*.txt"))
+                if file.stem.isdigit()}  # fmt: skip
+
+    def forget_failures(self) -> None:
+        """Give failed blocks another chance."""
+        for file in (self.folder / "failed").iterdir():
+            file.unlink()
+
+    def finish(self, outputs: Sequence[Path]) -> None:
+        """Take the record out of every partial output and rename it.
+
+        A kill in between leaves an output without its stamp or without its partner; the next attempt then starts
+        anew. That is the price of never calling a half-made set of outputs whole, and the gap is below a millisecond:
+        the marks, which may be many, go first and under another name.
+        """
+        for partial in self.partials:
+            (partial / MANIFEST).rename(waste_path(partial))
+        for partial, output in zip(self.partials, outputs, strict=True):
+            replace_directory(partial, output)
+        for partial in self.partials:
+            remove(waste_path(partial))
+
+
+def run_blockwise(
+    outputs: Path | Sequence[Path],
+    key: Mapping[str, Any],
+    create: Create,
+    work: Work,
+    blocks: Sequence[Block],
+    *,
+    label: str,
+    workers: int = 1,
+) -> int:
+    """Compute `outputs` block by block; go on where an earlier attempt under the same `key` stopped.
+
+    Parameters
+    ----------
+    outputs
+        One directory, or all that one rule writes; existing ones are replaced at the end.
+    key
+        Everything that makes finished blocks valid: settings, hashes or times of inputs, version of the code.
+        Partial work under another key is discarded.
+    create
+        Makes the empty stores; gets the paths to write to, in the order of `outputs`.
+    work
+        Computes one block and writes it into the same paths. It may write only its block's voxels, and always the
+        same values. With several workers it travels to other processes by cloudpickle, so it must not hold open
+        files, locks or stores: open them inside.
+    blocks
+        All blocks of the outputs, see `grid.blocks`.
+    label
+        Names the work in progress bar and log.
+    workers
+        1 computes in this process (as it must be for a GPU); more start that many processes.
+
+    Returns
+    -------
+    int
+        Number of blocks this call computed.
+
+    Raises
+    ------
+    BlockFailed
+        With the coordinates and traceback of the first failed block; finished blocks stay for the next attempt.
+    """
+    targets = [outputs] if isinstance(outputs, Path) else list(outputs)
+    partials = [partial_path(output) for output in targets]
+    layout = [[side.start, side.stop] for block in blocks for side in (*block.write, *block.read)]
+    manifest = Manifest(partials, content_hash({"key": key, "blocks": layout, "outputs": [t.name for t in targets]}))
+    for waste in (waste_path(path) for path in (*targets, *partials)):
+        remove(waste)
+    if not manifest.valid():
+        targets[0].parent.mkdir(parents=True, exist_ok=True)
+        manifest.begin(create)
+    manifest.forget_failures()
+    done = manifest.done()
+    left = [block for block in blocks if block.index not in done]
+    with Progress(label, len(blocks), len(done)) as progress:
+        if workers == 1 or len(left) < 2:
+            compute_here(manifest, work, left, progress)
+        else:
+            compute_in_workers(manifest, work, left, progress, min(workers, len(left)))
+    manifest.finish(targets)
+    log.info("%s: computed %d of %d blocks", label, len(left), len(blocks))
+    return len(left)
+
+
+def compute_here(manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress) -> None:
+    """Compute blocks one after another in this process; stop at the first failure."""
+    for block in left:
+        try:
+            work(manifest.partials, block)
+        except Exception as error:
+            raise BlockFailed(failure(block, traceback.format_exc())) from error
+        manifest.mark(block)
+        progress.advance()
+
+
+def compute_in_workers(manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress, workers: int) -> None:
+    """Let daisy spread blocks over processes; all blocks in flight end before a failure is raised."""
+    unit = daisy.Roi((0,), (1,))
+    task = daisy.Task(
+        progress.label.replace(" ", "_").replace("/", "_"),
+        total_roi=daisy.Roi((0,), (len(left),)),
+        read_roi=unit,
+        write_roi=unit,
+        process_function=worker_loop(manifest, work, list(left), os.getpid()),
+        read_write_conflict=False,
+        max_workers=workers,
+        max_retries=0,
+        timeout=NEVER,
+        tracking_path=False,
+    )
+    daisy.logging.set_log_basedir(manifest.folder / "logs")
+    crash = ""
+    with watched(manifest, progress):
+        try:
+            daisy.run_blockwise(task, progress=False, block_tracking=False, summary=False, host="127.0.0.1")
+        except RuntimeError as error:
+            crash = str(error)
+    failed = manifest.failed()
+    for block in left:
+        if block.index in failed:
+            raise BlockFailed(failure(block, failed[block.index]))
+    done = manifest.done()
+    for block in left:
+        if block.index not in done:
+            reason = f"a worker process ended without a traceback (killed, or out of memory?) {crash}".strip()
+            raise BlockFailed(failure(block, reason))
+
+
+def worker_loop(manifest: Manifest, work: Work, left: list[Block], parent: int) -> Callable[[], None]:
+    """Return what each worker process runs: take blocks until there are none."""
+
+    def loop() -> None:
+        end_with_parent(parent)
+        client = daisy.Client()
+        while True:
+            with client.acquire_block() as ticket:
+                if ticket is None:
+                    return
+                block = left[ticket.write_roi.begin[0]]
+                if manifest.failed():
+                    continue
+                try:
+                    work(manifest.partials, block)
+                    manifest.mark(block)
+                except Exception:
+                    manifest.fail(block, traceback.format_exc())
+
+    return loop
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process soon after its parent: a killed job's workers must not write into its successor's output."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def watched(manifest: Manifest, progress: Progress) -> Iterator[None]:
+    """Advance `progress` as marks appear."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while True:
+            last = ended.wait(1.0)
+            new = len(manifest.done()) - progress.done
+            if new > 0:
+                progress.advance(new)
+            if last:
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def failure(block: Block, reason: str) -> str:
+    """Say which block failed, where it lies and why."""
+    where = " ".join(f"{side.start}-{side.stop}" for side in block.write)
+    return f"block {block.index} at {block.position}, voxels {where}, failed; finished blocks are kept\n{reason}"
+
+
+def read_text(file: Path) -> str | None:
+    """Return the text of a file, None where there is none."""
+    try:
+        return file.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def replace_directory(partial: Path, output: Path) -> None:
+    """Give `partial` the name `output`; what had it moves aside first, so that it is never seen half-deleted."""
+    if output.exists() or output.is_symlink():
+        waste = waste_path(output)
+        remove(waste)
+        output.rename(waste)
+        partial.replace(output)
+        remove(waste)
+    else:
+        partial.replace(output)
+
+
+@contextmanager
+def directory_output(path: Path) -> Iterator[Path]:
+    """Yield an empty directory to fill; it becomes `path` when the body ends, and is removed when it raises."""
+    partial = partial_path(path)
+    remove(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        remove(partial)
+        raise
+    replace_directory(partial, path)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path with the same suffix to write to; it becomes `path` at the end, and is removed on an error."""
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

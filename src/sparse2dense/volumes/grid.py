@@ -1,0 +1,116 @@
+"""Blocks, chunks and shards: arithmetic on tuples of voxels, nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import ceil, log2
+
+from sparse2dense.errors import InputError
+
+__all__ = ["Block", "Box", "block_grid", "blocks", "check_shards", "chunk_shape", "grow", "snap_up"]
+
+Box = tuple[slice, ...]
+
+CHUNK_SIDE = 64
+
+
+@dataclass(frozen=True)
+class Block:
+    """One piece of work: what it may write, and what it may look at.
+
+    Parameters
+    ----------
+    index
+        Row-major number in the grid of blocks, from 0.
+    position
+        The same as a coordinate of the grid.
+    write
+        The block's own voxels, cut at the end of the volume.
+    read
+        `write` grown by the halo on both sides; may start below 0 and end beyond the volume.
+    """
+
+    index: int
+    position: tuple[int, ...]
+    write: Box
+    read: Box
+
+    @property
+    def write_shape(self) -> tuple[int, ...]:
+        """Number of voxels to write per axis."""
+        return tuple(side.stop - side.start for side in self.write)
+
+    @property
+    def inner(self) -> Box:
+        """Where `write` lies in an array that holds `read`."""
+        return tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(self.write, self.read, strict=True))
+
+
+def grow(box: Box, margin: Sequence[int]) -> Box:
+    """Return `box` with `margin` voxels more on both sides of every axis; may leave the volume."""
+    return tuple(slice(side.start - more, side.stop + more) for side, more in zip(box, margin, strict=True))
+
+
+def snap_up(shape: Sequence[int], unit: Sequence[int]) -> tuple[int, ...]:
+    """Round every side of `shape` up to the next multiple of `unit`."""
+    return tuple(ceil(side / step) * step for side, step in zip(shape, unit, strict=True))
+
+
+def block_grid(shape: Sequence[int], block_shape: Sequence[int]) -> tuple[int, ...]:
+    """Return how many blocks of `block_shape` cover `shape` along every axis."""
+    if any(side < 1 for side in block_shape):
+        raise InputError(
+            f"block shape {tuple(block_shape)}", allowed="at least one voxel per axis", remedy="choose a larger block"
+        )
+    return tuple(ceil(side / step) for side, step in zip(shape, block_shape, strict=True))
+
+
+def blocks(shape: Sequence[int], block_shape: Sequence[int], halo: Sequence[int] | None = None) -> list[Block]:
+    """Tile a volume with blocks, in row-major order.
+
+    Parameters
+    ----------
+    shape
+        Spatial shape of the volume in voxels.
+    block_shape
+        Shape of a block in voxels; the last block of an axis is cut at the end of the volume.
+    halo
+        Voxels to read beyond the block on both sides of every axis; none by default.
+    """
+    margin = tuple(halo) if halo is not None else (0,) * len(shape)
+    counts = block_grid(shape, block_shape)
+    tiles = []
+    for index, position in enumerate(product(*(range(count) for count in counts))):
+        write = tuple(
+            slice(place * step, min((place + 1) * step, side))
+            for place, step, side in zip(position, block_shape, shape, strict=True)
+        )
+        tiles.append(Block(index, position, write, grow(write, margin)))
+    return tiles
+
+
+def chunk_shape(shape: Sequence[int], voxel_size: Sequence[float]) -> tuple[int, ...]:
+    """Choose chunks that hold as many voxels as a cube of 64 and are about as long in nm along every axis.
+
+    Sides are powers of two, so that chunks of any two volumes nest in each other and in blocks of 2^n voxels,
+    and are never more than twice as long as the volume.
+    """
+    mean = 1.0
+    for size in voxel_size:
+        mean *= size ** (1 / len(voxel_size))
+    sides = (2 ** max(0, round(log2(CHUNK_SIDE * mean / size))) for size in voxel_size)
+    return tuple(min(side, 2 ** ceil(log2(max(1, length)))) for side, length in zip(sides, shape, strict=True))
+
+
+def check_shards(block_shape: Sequence[int], shard_shape: Sequence[int]) -> None:
+    """Raise InputError unless every block is made of whole shards, so that no two writers share one.
+
+    Two processes that write into one shard (or into one chunk, where there are no shards) overwrite each other's
+    voxels without an error.
+    """
+    if any(block % shard for block, shard in zip(block_shape, shard_shape, strict=True)):
+        raise InputError(
+            f"blocks of {tuple(block_shape)} voxels don't consist of whole shards of {tuple(shard_shape)}",
+            allowed="block sides that are multiples of the shard's, because parallel writers into one shard lose data",
+            remedy=f"use blocks of {snap_up(block_shape, shard_shape)}",
+        )

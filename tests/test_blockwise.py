@@ -1,0 +1,265 @@
+"""Work over blocks can be stopped at any moment, and nothing half-made ever has a declared name."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparse2dense.volumes.blockwise import BlockFailed, atomic_file, directory_output, partial_path, run_blockwise
+from sparse2dense.volumes.grid import Block, blocks
+from sparse2dense.volumes.volume import create_volume, open_volume
+
+TILES = blocks((7, 4, 5), (4, 4, 4))
+
+
+def create_folders(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.mkdir()
+
+
+def writer(text: str, fail_at: int | None = None, log: list[int] | None = None) -> Callable[..., None]:
+    """Write one file per block; raise at block `fail_at`."""
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        if block.index == fail_at:
+            raise ValueError("this block is bad")
+        for path in paths:
+            (path / f"{block.index}").write_text(text)
+        if log is not None:
+            log.append(block.index)
+
+    return work
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def whole(text: str) -> dict[str, str]:
+    return {str(tile.index): text for tile in TILES}
+
+
+def test_nothing_has_the_declared_name_before_all_is_done(tmp_path: Path) -> None:
+    output = tmp_path / "deep" / "out.zarr"
+    seen = []
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        seen.append(output.exists())
+        writer("x")(paths, block)
+
+    assert run_blockwise(output, {"a": 1}, create_folders, work, TILES, label="test") == len(TILES)
+    assert seen == [False] * len(TILES)
+    assert content(output) == whole("x")
+    assert [path.name for path in output.parent.iterdir()] == ["out.zarr"]
+
+
+def test_a_failed_block_is_named_and_finished_ones_are_kept(tmp_path: Path) -> None:
+    output = tmp_path / "out.zarr"
+    with pytest.raises(BlockFailed, match=r"block 2 at \(1, 0, 0\), voxels 4-7 0-4 0-4[\s\S]*ValueError: this block"):
+        run_blockwise(output, {"a": 1}, create_folders, writer("x", fail_at=2), TILES, label="test")
+    assert not output.exists()
+    log: list[int] = []
+    assert run_blockwise(output, {"a": 1}, create_folders, writer("x", log=log), TILES, label="test") == 2
+    assert log == [2, 3]
+    assert content(output) == whole("x")
+
+
+@pytest.mark.parametrize("changed", ["key", "blocks", "halo"])
+def test_work_under_other_settings_is_discarded(tmp_path: Path, changed: str) -> None:
+    output = tmp_path / "out.zarr"
+    with pytest.raises(BlockFailed):
+        run_blockwise(output, {"a": 1}, create_folders, writer("old", fail_at=3), TILES, label="test")
+    tiles = {"key": TILES, "blocks": blocks((7, 4, 5), (4, 4, 3)), "halo": blocks((7, 4, 5), (4, 4, 4), (1, 0, 0))}
+    key = {"a": 2 if changed == "key" else 1}
+    assert run_blockwise(output, key, create_folders, writer("new"), tiles[changed], label="test") == 4
+    assert content(output) == whole("new")
+
+
+def test_an_older_result_is_replaced_whole(tmp_path: Path) -> None:
+    output = tmp_path / "out.zarr"
+    output.mkdir()
+    (output / "leftover").write_text("old")
+    with pytest.raises(BlockFailed):
+        run_blockwise(output, {"a": 1}, create_folders, writer("x", fail_at=3), TILES, label="test")
+    assert content(output) == {"leftover": "old"}
+    run_blockwise(output, {"a": 1}, create_folders, writer("x"), TILES, label="test")
+    assert content(output) == whole("x")
+
+
+def test_no_blocks_make_an_empty_output(tmp_path: Path) -> None:
+    assert run_blockwise(tmp_path / "out.zarr", {}, create_folders, writer("x"), [], label="test") == 0
+    assert content(tmp_path / "out.zarr") == {}
+
+
+def killed_at(operation: int, run: Callable[[], object]) -> bool:
+    """Run in a child that is killed before its n-th change of the file system; return whether it got that far."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def guard(owner: Any, name: str) -> None:
+            original = getattr(owner, name)
+
+            def guarded(*args: Any, **kwargs: Any) -> Any:
+                nonlocal count
+                if count == operation:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
+                return original(*args, **kwargs)
+
+            setattr(owner, name, guarded)
+
+        for owner, names in {
+            Path: ("rename", "replace", "touch", "mkdir", "write_text"),
+            os: ("unlink", "rmdir"),
+        }.items():
+            for name in names:
+                guard(owner, name)
+        try:
+            run()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("before", ["nothing", "older result", "other settings"])
+@pytest.mark.parametrize("then", ["same", "other"])
+def test_a_kill_at_any_moment_does_no_harm(tmp_path: Path, before: str, then: str) -> None:
+    tiles = TILES[:2]
+    old, new = {"0": "old", "1": "old"}, {"0": "new", "1": "new"}
+    operation, reached = 0, True
+    while reached:
+        outputs = [tmp_path / f"{operation}" / name for name in ("a.zarr", "b.zarr")]
+        if before == "older result":
+            run_blockwise(outputs, {"a": 0}, create_folders, writer("old"), tiles, label="test")
+        elif before == "other settings":
+            with pytest.raises(BlockFailed):
+                run_blockwise(outputs, {"a": 0}, create_folders, writer("old", fail_at=1), tiles, label="test")
+        reached = killed_at(
+            operation,
+            lambda outputs=outputs: run_blockwise(  # type: ignore[misc]
+                outputs, {"a": 1}, create_folders, writer("new"), tiles, label="test"
+            ),
+        )
+        for output in outputs:
+            assert not output.exists() or content(output) in (old, new)
+        text = "new" if then == "same" else "newer"
+        key = {"a": 1 if then == "same" else 2}
+        run_blockwise(outputs, key, create_folders, writer(text), tiles, label="test")
+        for output in outputs:
+            assert content(output) == {"0": text, "1": text}
+        assert sorted(path.name for path in outputs[0].parent.iterdir()) == ["a.zarr", "b.zarr"]
+        operation += 1
+    assert operation > 15
+
+
+def test_workers_write_what_one_process_writes(tmp_path: Path) -> None:
+    tiles = blocks((20, 9, 11), (8, 8, 8), (1, 1, 1))
+
+    def create(paths: Sequence[Path]) -> None:
+        create_volume(paths[0], (20, 9, 11), np.uint64, voxel_size=(8, 8, 8), chunks=(8, 8, 8), labels=True)
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        open_volume(paths[0], "r+")[block.write] = 2**63 + block.index
+
+    for workers in (1, 2):
+        output = tmp_path / f"{workers}.zarr"
+        assert run_blockwise(output, {}, create, work, tiles, label="a/b c", workers=workers) == len(tiles)
+    one, two = (open_volume(tmp_path / name)[:] for name in ("1.zarr", "2.zarr"))
+    np.testing.assert_array_equal(one, two)
+    assert [one[tile.write].max() for tile in tiles] == [2**63 + tile.index for tile in tiles]
+
+
+def test_a_failure_in_a_worker_carries_its_traceback_and_finished_blocks_stay(tmp_path: Path) -> None:
+    output = tmp_path / "out.zarr"
+    with pytest.raises(BlockFailed, match=r"block 2 at \(1, 0, 0\)[\s\S]*ValueError: this block is bad"):
+        run_blockwise(output, {}, create_folders, closure(writer("x", fail_at=2)), TILES, label="test", workers=2)
+    assert not output.exists()
+    assert run_blockwise(output, {}, create_folders, writer("x"), TILES, label="test") < len(TILES)
+    assert content(output) == whole("x")
+
+
+def closure(work: Callable[..., None]) -> Callable[..., None]:
+    return work
+
+
+def test_a_worker_that_dies_is_reported_with_its_block(tmp_path: Path) -> None:
+    def work(paths: Sequence[Path], block: Block) -> None:
+        if block.index == 1:
+            os._exit(9)
+        (paths[0] / f"{block.index}").write_text("x")
+
+    with pytest.raises(BlockFailed, match=r"block 1 at \(0, 0, 1\)[\s\S]*without a traceback"):
+        run_blockwise(tmp_path / "out.zarr", {}, create_folders, work, TILES, label="test", workers=2)
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from sparse2dense.volumes.blockwise import run_blockwise
+from sparse2dense.volumes.grid import blocks
+
+def create(paths):
+    paths[0].mkdir()
+
+def work(paths, block):
+    time.sleep(0.05)
+    (paths[0] / str(block.index)).write_text("x")
+
+print(run_blockwise(Path(sys.argv[1]), {}, create, work, blocks((40,), (1,)), label="test", workers=2))
+"""
+
+
+def test_workers_end_with_a_killed_job_and_the_next_goes_on(tmp_path: Path) -> None:
+    script, output = tmp_path / "job.py", tmp_path / "out.zarr"
+    script.write_text(SCRIPT)
+    job = subprocess.Popen([sys.executable, script, output])
+    partial = partial_path(output)
+    while job.poll() is None and not (partial / "5").exists():
+        time.sleep(0.01)
+    job.kill()
+    job.wait()
+    time.sleep(1)
+    written = {path.name for path in partial.iterdir()}
+    assert len(written) < 40
+    time.sleep(0.5)
+    assert {path.name for path in partial.iterdir()} == written
+    again = subprocess.run([sys.executable, script, output], capture_output=True, text=True, check=True)
+    assert 0 < int(again.stdout) <= 40 - 5
+    assert content(output) == {str(index): "x" for index in range(40)}
+
+
+def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    output = tmp_path / "figures"
+    with directory_output(output) as folder:
+        (folder / "a.png").write_text("a")
+        assert not output.exists()
+    with pytest.raises(ZeroDivisionError), directory_output(output) as folder:
+        (folder / "b.png").write_text("b")
+        raise ZeroDivisionError
+    assert content(output) == {"a.png": "a"}
+    with directory_output(output) as folder:
+        (folder / "c.png").write_text("c")
+    assert content(output) == {"c.png": "c"}
+    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "scores.csv"
+    with pytest.raises(ZeroDivisionError), atomic_file(path) as file:
+        file.write_text("half")
+        raise ZeroDivisionError
+    assert not path.exists()
+    with atomic_file(path) as file:
+        assert file.suffix == ".csv"
+        file.write_text("whole")
+    assert content(path.parent) == {"scores.csv": "whole"}
+    shutil.rmtree(path.parent)
