@@ -7,8 +7,8 @@ from sparse2dense.ops.neurites import Tubes, nearest_tube, smooth_noise
 
 __all__ = ["render"]
 
-CYTOPLASM = 152.0
-MEMBRANE = 70.0
+CYTOPLASM = 154.0
+MEMBRANE = 76.0
 EXTRACELLULAR = 168.0
 MITOCHONDRION = 84.0
 
@@ -28,7 +28,7 @@ def render(
     vacuoles: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Draw objects as an electron microscope shows them, without noise: float32 (z, y, x), grey levels of about 60 to 190.
+    """Draw objects as an electron microscope shows them, without noise: float32 (z, y, x) grey levels.
 
     Parameters
     ----------
@@ -63,9 +63,11 @@ def render(
 
 
 class _Box:
-    """Where organelles are drawn: the grid, its distortion, and how far from membranes a voxel is (0 at them, 1 inside)."""
+    """Where organelles are drawn: the grid, its distortion, and `clear`, 0 at membranes and 1 away from them."""
 
-    def __init__(self, shape: tuple[int, ...], displacement: np.ndarray, voxel_nm: float, clear: np.ndarray) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], displacement: np.ndarray, voxel_nm: float, clear: np.ndarray
+    ) -> None:
         self.shape, self.displacement, self.voxel_nm, self.clear = shape, displacement, voxel_nm, clear
         self.slack = float(np.abs(displacement).max())
         self.cubic_micrometres = float(np.prod(shape)) * voxel_nm**3 / 1e9
@@ -83,12 +85,13 @@ class _Box:
 def _cytoplasm(objects: np.ndarray, voxel_nm: float, rng: np.random.Generator) -> np.ndarray:
     """Grey per object, granular and clouded, each object more or less so."""
     count = int(objects.max()) + 1
-    grey = (CYTOPLASM + 11 * np.clip(rng.standard_normal(count), -2.5, 1.8)).astype(np.float32)
-    grain = rng.uniform(3, 10, count).astype(np.float32)
+    grey = CYTOPLASM + 14 * np.clip(rng.standard_normal(count), -2.2, 1.8)
+    grey = (grey - 22 * (rng.random(count) < 0.12)).astype(np.float32)  # some cells are dark
+    grain = rng.uniform(4, 14, count).astype(np.float32)
     grey[0], grain[0] = EXTRACELLULAR, 2
     index = objects.astype(np.int64)
     image = grey[index] + grain[index] * smooth_noise(objects.shape, 22 / voxel_nm, rng)
-    image += 5 * smooth_noise(objects.shape, 90 / voxel_nm, rng)
+    image += 7 * smooth_noise(objects.shape, 90 / voxel_nm, rng)
     return image
 
 
@@ -125,7 +128,7 @@ def _draw_mitochondria(
 ) -> None:
     """Dark bodies along thick neurites, with an outline, a pale gap around it, and cristae inside."""
     eligible = _chosen(tubes, box, 65)
-    wanted = 0.09 * amount * float(np.prod(box.shape))
+    wanted = 0.1 * amount * float(np.prod(box.shape))
     parts: list[np.ndarray] = []
     sizes: list[np.ndarray] = []
     taken = np.zeros(len(tubes.owners), bool)
@@ -135,7 +138,7 @@ def _draw_mitochondria(
         if volume >= wanted or taken[run].any() or len(run) < 2:
             continue
         taken[max(0, run[0] - 3) : run[-1] + 4] = True
-        radius = min(float(tubes.radii[run].min()) * rng.uniform(0.45, 0.75), rng.uniform(110, 170) / box.voxel_nm)
+        radius = min(float(tubes.radii[run].min()) * rng.uniform(0.6, 1.0), rng.uniform(110, 190) / box.voxel_nm)
         aside = rng.standard_normal(3)
         aside -= (tubes.tangents[start] @ aside) * tubes.tangents[start]
         aside *= 0.9 * max(0.0, float(tubes.radii[run].min()) - radius - 3) / max(float(np.linalg.norm(aside)), 1e-6)
@@ -155,7 +158,7 @@ def _draw_mitochondria(
     inside = np.clip(0.5 - nm / box.voxel_nm, 0, 1)
     outline = np.exp(-0.5 * ((nm + 4) / 8) ** 2)
     halo = np.exp(-0.5 * ((nm - 16) / 7) ** 2) * box.clear
-    image += 12 * halo
+    image += 9 * halo
     image += inside * (grey[owner] + 7 * lamellae - image)
     image -= 16 * outline * (owner > 0)
 
@@ -193,13 +196,13 @@ def _draw_microtubules(image: np.ndarray, tubes: Tubes, box: _Box, amount: float
     points = np.concatenate(paths)
     radius = np.full(len(points), 8 / box.voxel_nm)
     surface, _ = box.distance(points, radius, np.ones(len(points)), reach=2.0)
-    image -= 18 * box.clear * np.exp(-0.5 * (np.maximum(surface, 0) * box.voxel_nm / 8) ** 2)
+    image -= 26 * box.clear * np.exp(-0.5 * (np.maximum(surface, 0) * box.voxel_nm / 8) ** 2)
 
 
 def _draw_vesicles(image: np.ndarray, tubes: Tubes, box: _Box, amount: float, rng: np.random.Generator) -> None:
     """Clusters of synaptic vesicles: small dark rings."""
     eligible = _chosen(tubes, box, 45)
-    clusters = rng.poisson(8 * amount * box.cubic_micrometres) if len(eligible) else 0
+    clusters = rng.poisson(16 * amount * box.cubic_micrometres) if len(eligible) else 0
     centres = []
     for at in rng.choice(eligible, clusters) if clusters else []:
         spread = np.clip(0.5 * tubes.radii[at], 0, 100 / box.voxel_nm)
@@ -209,7 +212,7 @@ def _draw_vesicles(image: np.ndarray, tubes: Tubes, box: _Box, amount: float, rn
     points = np.concatenate(centres)
     radii = rng.uniform(16, 24, len(points)) / box.voxel_nm
     surface, _ = box.distance(points, radii, np.arange(len(points)) + 1, reach=2.0)
-    image -= 24 * box.clear * np.exp(-0.5 * (surface * box.voxel_nm / 7) ** 2)
+    image -= 34 * box.clear * np.exp(-0.5 * (surface * box.voxel_nm / 7) ** 2)
 
 
 def _draw_vacuoles(image: np.ndarray, tubes: Tubes, box: _Box, amount: float, rng: np.random.Generator) -> None:

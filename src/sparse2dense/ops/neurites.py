@@ -1,4 +1,4 @@
-"""Densely packed random neurites: smooth branching tubes of widely varying calibre, and the partition of space they induce."""
+"""Densely packed random neurites: smooth branching tubes of all calibres, and the partition of space they induce."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,15 @@ STEP = 2.0  # voxels between two points of a growing tube
 CELL = 3  # voxels per cell of the coarse grid on which free space is kept
 CANDIDATES = 6  # directions compared at each step
 LEVELS = 9  # calibres tried, from the thickest to the thinnest
+FLATNESS = 0.6  # spread of the ratio of width to thickness of a tube, above 1
 
 
 @dataclass(frozen=True)
 class Tubes:
-    """Sample points of tubes: `points` (n, 3) float32 voxels, `radii` (n) voxels, `owners` (n) int32 from 1, `flat_axes` (n, 3).
+    """Sample points of tubes: `points` (n, 3) and `radii` (n) float32 voxels, `owners` (n) int32 from 1.
 
-    A tube is thinner by the factor 1 / |flat_axis| along its flat axis, whose length is 1 or more. `tangents` are unit vectors.
+    `tangents` (n, 3) are unit vectors; `flat_axes` (n, 3) are at least as long, and a tube is thinner along its flat
+    axis by the factor of that length.
     """
 
     points: np.ndarray
@@ -74,7 +76,7 @@ def _walk(
     noise: np.ndarray,
     origin: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Random walk with momentum through free space; ends where free space or the grid ends. Returns points and radii."""
+    """Random walk with momentum through free space, to where that or the grid ends: points and radii."""
     limit = len(calibre)
     points = np.empty((limit, 3))
     radii = np.empty(limit)
@@ -131,7 +133,7 @@ def nearest_tube(
     points, radii, owners, flat_axes
         As in `Tubes`.
     displacement
-        (3, z, y, x) float32 voxels, added to a voxel's position before its distance is measured; at most `slack` voxels.
+        (3, z, y, x) float32 voxels, added to a voxel's position before its distance is taken; at most `slack` voxels.
     reach
         Voxels beyond a tube's surface to which it is known; farther away the distance is infinite and the owner 0.
 
@@ -210,63 +212,64 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
-def _calibre(radius: float, count: int, varicosity: float, rng: np.random.Generator) -> np.ndarray:
-    """Target radius along a tube: slow variation, with swellings."""
-    slow = ndimage.gaussian_filter1d(rng.standard_normal(count), 12.0, mode="wrap")
-    slow /= max(float(slow.std()), 1e-9)
-    return radius * np.exp(varicosity * np.clip(slow, -1.5, 2.0))
-
-
 class _Growth:
     """Free space and the tubes grown so far."""
 
     def __init__(
-        self, shape: tuple[int, int, int], thinnest: float, bend: float, varicosity: float, pad: float
+        self, shape: tuple[int, int, int], thinnest: float, bend: float, varicosity: float, rng: np.random.Generator
     ) -> None:
-        self.origin = pad
-        size = [int(np.ceil((n + 2 * pad) / CELL)) + 1 for n in shape]
+        self.origin = 2 * thinnest + 6
+        size = [int(np.ceil((n + 2 * self.origin) / CELL)) + 1 for n in shape]
         self.clearance = np.full(size, np.float32(4 * max(shape)), np.float32)
-        self.thinnest, self.bend, self.varicosity = thinnest, bend, varicosity
+        self.thinnest, self.bend, self.rng = thinnest, bend, rng
         self.limit = int(4 * np.linalg.norm(shape) / STEP)
+        # Walks take stretches of one pool of noise: most end early, and drawing afresh for each took most of the time.
+        self.noise = rng.standard_normal((20 * self.limit, CANDIDATES, 3))
+        swelling = ndimage.gaussian_filter1d(rng.standard_normal(20 * self.limit), 12.0, mode="wrap")
+        self.swelling = np.exp(varicosity * np.clip(swelling / swelling.std(), -1.5, 2.0))
         self.parts: list[tuple[np.ndarray, np.ndarray, int, float]] = []
 
-    def walk(
-        self, start: np.ndarray, direction: np.ndarray, radius: float, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        calibre = _calibre(radius, self.limit, self.varicosity, rng)
-        noise = rng.standard_normal((self.limit, CANDIDATES, 3))
+    def walk(self, start: np.ndarray, direction: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+        """Points and radii of a tube of about `radius` from `start` on."""
+        stretches = [slice(at, at + self.limit) for at in self.rng.integers(0, 19 * self.limit, 2)]
+        calibre, noise = radius * self.swelling[stretches[0]], self.noise[stretches[1]]
         return _walk(self.clearance, start, direction, calibre, self.thinnest, self.bend, noise, self.origin)
 
-    def keep(self, points: np.ndarray, radii: np.ndarray, owner: int, flatness: float, reach: float) -> None:
+    def keep(self, points: np.ndarray, radii: np.ndarray, owner: int, flatness: float) -> None:
+        """Add a tube and take its space."""
         self.parts.append((points, radii, owner, flatness))
-        _update_clearance(self.clearance, points, radii, self.origin, reach)
+        _update_clearance(self.clearance, points, radii, self.origin, max(12.0, 2.0 * float(radii.max())))
 
-    def branch(
-        self, points: np.ndarray, radii: np.ndarray, owner: int, flatness: float, reach: float, rng: np.random.Generator
-    ) -> bool:
-        """Grow one side branch from a random point of a tube; False where there is no room."""
-        at = int(rng.integers(len(points)))
-        radius = max(self.thinnest, radii[at] * rng.uniform(0.4, 0.8))
-        directions = _unit(rng.standard_normal((8, 3)))
+    def trunk(self, start: np.ndarray, radius: float, shortest: float, owner: int) -> bool:
+        """Grow a tube both ways from `start`; False where it would be shorter than `shortest` voxels."""
+        direction = _unit(self.rng.standard_normal(3))
+        one, one_radii = self.walk(start, direction, radius)
+        other, other_radii = self.walk(start, -direction, radius)
+        points = np.concatenate([one[::-1], other[1:]])
+        radii = np.concatenate([one_radii[::-1], other_radii[1:]])
+        if len(points) * STEP < shortest:
+            return False
+        self.keep(points, radii, owner, 1.0 + abs(self.rng.normal(0, FLATNESS)))
+        return True
+
+    def branch(self, trunk: tuple[np.ndarray, np.ndarray, int, float]) -> None:
+        """Grow a side branch from a random point of a tube, if there is room."""
+        points, radii, owner, flatness = trunk
+        at = int(self.rng.integers(len(points)))
+        radius = max(self.thinnest, radii[at] * self.rng.uniform(0.4, 0.8))
+        directions = _unit(self.rng.standard_normal((8, 3)))
         starts = points[at] + (radii[at] + radius + 1.5) * directions
         room = [_clearance_at(self.clearance, s, self.origin) for s in starts]
         best = int(np.argmax(room))
         if room[best] < self.thinnest:
-            return False
-        grown, calibre = self.walk(starts[best], directions[best], radius, rng)
+            return
+        grown, calibre = self.walk(starts[best], directions[best], radius)
         if len(grown) * STEP < 4 * radius:
-            return False
-        neck = np.linspace(
-            points[at], grown[0], max(2, int(np.linalg.norm(points[at] - grown[0]) / STEP)), endpoint=False
-        )
-        self.keep(
-            np.concatenate([neck, grown]),
-            np.concatenate([np.full(len(neck), calibre[0]), calibre]),
-            owner,
-            flatness,
-            reach,
-        )
-        return True
+            return
+        steps = max(2, int(np.linalg.norm(points[at] - grown[0]) / STEP))
+        neck = np.linspace(points[at], grown[0], steps, endpoint=False)
+        thickness = np.concatenate([np.full(steps, calibre[0]), calibre])
+        self.keep(np.concatenate([neck, grown]), thickness, owner, flatness)
 
 
 def grow_tubes(
@@ -294,33 +297,27 @@ def grow_tubes(
     branches
         Mean number of side branches of a tube.
     """
-    growth = _Growth(shape, thinnest, bend, varicosity, pad=2 * thinnest + 6)
+    growth = _Growth(shape, thinnest, bend, varicosity, rng)
+    clearance = growth.clearance
+    untried = np.ones(clearance.shape, bool)
     owner = 0
-    inside = np.prod(np.array(growth.clearance.shape))
     for level, radius in enumerate(np.geomspace(thickest, thinnest, LEVELS)):
-        reach = max(2.0 * radius, 12.0)
         last = level == LEVELS - 1
-        goal = (growth.clearance > 0).sum() - inside / LEVELS
-        for _ in range(4000):
-            room = np.flatnonzero(growth.clearance.ravel() >= (1.15 * thinnest if last else radius))
-            if len(room) == 0 or (not last and len(room) and (growth.clearance > 0).sum() <= goal):
+        untried[...] = True
+        goal = -1 if last else (clearance > 0).sum() - clearance.size / LEVELS
+        while (clearance > 0).sum() > goal:
+            room = np.flatnonzero((clearance >= (1.15 * thinnest if last else radius)) & untried)
+            if len(room) == 0:
                 break
-            cell = int(rng.choice(room))
-            start = np.array(np.unravel_index(cell, growth.clearance.shape)) * CELL - growth.origin
-            direction = _unit(rng.standard_normal(3))
-            target = radius * rng.uniform(0.85, 1.15)
-            one, one_radii = growth.walk(start, direction, target, rng)
-            other, other_radii = growth.walk(start, -direction, target, rng)
-            points = np.concatenate([one[::-1], other[1:]])
-            radii = np.concatenate([one_radii[::-1], other_radii[1:]])
-            if len(points) * STEP < (2 if last else 6) * radius:
-                growth.clearance.ravel()[cell] *= 0.5  # tried in vain: not again
+            cell = np.unravel_index(int(rng.choice(room)), clearance.shape)
+            start = np.array(cell) * CELL - growth.origin
+            if not growth.trunk(start, radius * rng.uniform(0.85, 1.15), (2 if last else 6) * radius, owner + 1):
+                untried[tuple(slice(max(0, c - 1), c + 2) for c in cell)] = False
                 continue
             owner += 1
-            flatness = 1.0 + abs(rng.normal(0, 0.5))
-            growth.keep(points, radii, owner, flatness, reach)
+            trunk = growth.parts[-1]
             for _ in range(rng.poisson(branches)):
-                growth.branch(points, radii, owner, flatness, reach, rng)
+                growth.branch(trunk)
     return _sampled(growth.parts, rng)
 
 
@@ -351,7 +348,7 @@ def _sampled(parts: list[tuple[np.ndarray, np.ndarray, int, float]], rng: np.ran
 
 
 def partition(shape: tuple[int, int, int], tubes: Tubes, displacement: np.ndarray, reach: float) -> np.ndarray:
-    """Give every voxel to the tube whose surface is nearest (int32 owners); the voxels that none reaches follow their neighbours."""
+    """Give every voxel to the tube with the nearest surface, int32 owners; those out of `reach` follow the others."""
     slack = float(np.abs(displacement).max())
     _, owner = nearest_tube(shape, tubes.points, tubes.radii, tubes.owners, tubes.flat_axes, displacement, slack, reach)
     if (owner == 0).any():
@@ -363,8 +360,8 @@ def partition(shape: tuple[int, int, int], tubes: Tubes, displacement: np.ndarra
 def connected(labels: np.ndarray, minimum_size: int) -> np.ndarray:
     """Make every label one face-connected component of at least `minimum_size` voxels, numbered from 1 (uint64).
 
-    Separate pieces of a label become labels of their own; a smaller piece joins the neighbour with which it shares most faces.
-    Label 0 stays 0, and takes a small piece only where that piece has no other neighbour.
+    Separate pieces of a label become labels of their own; a smaller piece joins the neighbour with which it
+    shares most faces. Label 0 stays 0, and takes a small piece only where that piece has no other neighbour.
     """
     components = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=6).astype(np.int64)
     sizes = np.bincount(components.ravel())
@@ -376,9 +373,9 @@ def connected(labels: np.ndarray, minimum_size: int) -> np.ndarray:
         components = target[components]
         sizes = np.bincount(components.ravel(), minlength=len(sizes))
         small = (sizes < minimum_size) & (sizes > 0) & (np.arange(len(sizes)) > 0)
-    _, numbered = np.unique(components, return_inverse=True)
-    numbered = numbered.reshape(labels.shape)
-    return (numbered if (components == 0).any() else numbered + 1).astype(np.uint64)
+    present = np.bincount(components.ravel(), minlength=1) > 0
+    present[0] = False
+    return np.where(present, np.cumsum(present), 0).astype(np.uint64)[components]
 
 
 def _widest_neighbours(components: np.ndarray, small: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ class PhantomSettings:
     Parameters
     ----------
     thinnest_nm, thickest_nm
-        Diameters of the neurites when they are drawn; what is left between them is then shared out, which makes them thicker by a few voxels.
+        Diameters of the neurites as drawn; sharing out the space between them makes them thicker by a few voxels.
     bend
         Random change of direction along a neurite; 0 is straight, 0.4 is tortuous.
     varicosity
@@ -47,7 +47,8 @@ class PhantomSettings:
     brightness
         Standard deviation in grey levels of the brightness of sections.
     jitter_voxels
-        Standard deviation of the shift of a section within its plane, in voxels of the finest axis; image and truth shift together.
+        Standard deviation of the shift of a section in its plane, in voxels of the finest axis; image and truth shift
+        together.
     damaged
         Number of damaged sections, or their indices.
     minimum_size
@@ -62,7 +63,7 @@ class PhantomSettings:
     roughness_nm: float = 20.0
     extracellular_nm: float = 0.0
     membrane_nm: float = 22.0
-    membrane_contrast: float = 0.85
+    membrane_contrast: float = 0.8
     membrane_fading: float = 0.25
     mitochondria: float = 1.0
     vesicles: float = 1.0
@@ -98,8 +99,8 @@ def phantom(
 
     Returns
     -------
-    raw uint8 (z, y, x), and truth uint64 of the same shape: every label above 0 is one face-connected object, numbered from 1, membranes
-    belong to objects, and 0 is extracellular space (absent by default).
+    raw uint8 (z, y, x), and truth uint64 of the same shape: every label above 0 is one face-connected object,
+    numbered from 1, membranes belong to objects, and 0 is extracellular space (absent by default).
 
     Raises
     ------
@@ -156,7 +157,7 @@ def phantom(
         rows, columns = planes[1] + shifts[section, 0], planes[2] + shifts[section, 1]
         raw[section] = image[plane][np.ix_(rows, columns)]
         truth[section] = objects[plane][np.ix_(rows, columns)]
-    if truth.shape != objects.shape or margin:
+    if truth.shape != objects.shape:
         truth = connected(truth, max(1, round(settings.minimum_size * fine**3 / float(np.prod(voxel_size)))))
     return _exposed(raw, settings, streams[3]), truth
 
