@@ -1,0 +1,232 @@
+"""The pictures of every stage, each one PNG file made from the volumes that the stage leaves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgb
+
+from sparse2dense.stages.charts import figure_losses, figure_resources, figure_scores
+from sparse2dense.stages.colours import (
+    DISAGREEMENT_COLOURS,
+    disagreement,
+    label_colours,
+    match_labels,
+    matched_colours,
+)
+from sparse2dense.stages.pictures import Plane, Row, choose_planes, montage, outlined, read_plane, traced
+from sparse2dense.volumes.volume import Volume, open_volume
+
+__all__ = [
+    "figure_affinities",
+    "figure_annotation",
+    "figure_fragments",
+    "figure_losses",
+    "figure_prediction",
+    "figure_pseudo_truth",
+    "figure_resources",
+    "figure_scores",
+    "figure_segmentation",
+]
+
+PAINTED_SECTIONS = 4  # at most so many painted sections are shown
+
+
+def figure_prediction(
+    raw: Path,
+    stacked_affinities: Path | None,
+    stacked_descriptors: Path | None,
+    output: Path,
+    sections: Sequence[int] | None = None,
+) -> None:
+    """Show what the 2D net sees: raw, its shortest and longest affinities, and three descriptors as RGB.
+
+    `sections` are section numbers of `raw`, three spread over the depth by default; an absent volume has no column.
+    """
+    grid = open_volume(raw)
+    planes = choose_planes(grid, sections, cross=False)
+    columns: list[list[np.ndarray | None]] = [list(_grey(grid, planes))]
+    titles = ["raw"]
+    if stacked_affinities is not None:
+        affinities = open_volume(stacked_affinities)
+        values = [_fractions(read_plane(affinities, grid, plane)) for plane in planes]
+        lengths = _lengths(affinities)
+        for name, length in (("shortest", lengths.min()), ("longest", lengths.max())):
+            chosen = np.flatnonzero(lengths == length)
+            columns.append([plane[chosen].mean(axis=0) for plane in values])
+            titles.append(f"{name} affinities ({length:g} voxel{'s' if length != 1 else ''}), mean")
+            if lengths.min() == lengths.max():
+                break
+    if stacked_descriptors is not None:
+        descriptors = open_volume(stacked_descriptors)
+        columns.append([_rgb(_fractions(read_plane(descriptors, grid, plane))[:3]) for plane in planes])
+        titles.append("descriptors: offset y, x; variance y")
+    montage(_rows(planes, *columns), titles, output)
+
+
+def figure_affinities(raw: Path, affinities: Path, output: Path) -> None:
+    """Show 3D affinities to the nearest neighbours (red z, green y, blue x) on three sections and one xz cut."""
+    grid, predicted = open_volume(raw), open_volume(affinities)
+    planes = choose_planes(grid)
+    nearest = _nearest_channels(predicted)
+    values = [_fractions(read_plane(predicted, grid, plane))[nearest] for plane in planes]
+    titles = ["raw", "affinities: red z, green y, blue x", "lowest of the three: boundaries are dark"]
+    colours, lowest = [_rgb(value) for value in values], [value.min(axis=0) for value in values]
+    montage(_rows(planes, _grey(grid, planes), colours, lowest), titles, output)
+
+
+def figure_fragments(raw: Path, fragments: Path, output: Path) -> None:
+    """Show the fragments beside and over raw, on three sections and one xz cut; the same id has the same colour."""
+    grid, volume = open_volume(raw), open_volume(fragments)
+    planes = choose_planes(grid)
+    greys, labels = _grey(grid, planes), [read_plane(volume, grid, plane) for plane in planes]
+    coloured = [outlined(label_colours(ids), ids) for ids in labels]
+    over = [traced(ids, grey) for ids, grey in zip(labels, greys, strict=True)]
+    counts = " / ".join(str(_count(ids)) for ids in labels)
+    titles = ["raw", f"fragments: {counts} in these planes", "fragments traced on raw"]
+    montage(_rows(planes, greys, coloured, over), titles, output)
+
+
+def figure_segmentation(raw: Path, segmentation: Path, truth: Path | None, output: Path) -> None:
+    """Show raw, truth and a segmentation on three sections and one xz cut, and where the last two disagree.
+
+    A segment wears the colour of the truth object it overlaps most, one segment per object, matched within the
+    planes shown: a colour that differs from the truth beside it is an error. Without truth, segments wear
+    the colour of their id.
+    """
+    grid, volume = open_volume(raw), open_volume(segmentation)
+    planes = choose_planes(grid)
+    greys, labels = _grey(grid, planes), [read_plane(volume, grid, plane) for plane in planes]
+    if truth is None:
+        coloured = [outlined(label_colours(ids), ids) for ids in labels]
+        over = [traced(ids, grey) for ids, grey in zip(labels, greys, strict=True)]
+        counts = " / ".join(str(_count(ids)) for ids in labels)
+        montage(_rows(planes, greys, coloured, over), ["raw", f"segments: {counts}", "segments traced on raw"], output)
+        return
+    reference = open_volume(truth)
+    objects = [read_plane(reference, grid, plane) for plane in planes]
+    matching = match_labels(np.concatenate([a.ravel() for a in labels]), np.concatenate([a.ravel() for a in objects]))
+    columns: list[list[np.ndarray]] = [greys, [], [], []]
+    for grey, ids, true in zip(greys, labels, objects, strict=True):
+        columns[1].append(outlined(label_colours(true), true))
+        columns[2].append(outlined(matched_colours(ids, matching), ids))
+        errors = np.repeat(grey[..., None], 3, axis=-1).astype(np.float32)
+        for kind, where in disagreement(ids, true, matching).items():
+            errors[where] = 0.35 * errors[where] + 0.65 * np.array(to_rgb(DISAGREEMENT_COLOURS[kind]), np.float32)
+        columns[3].append(errors)
+    legend = [
+        ("split off its object", DISAGREEMENT_COLOURS["split"]),
+        ("merged into another object's segment", DISAGREEMENT_COLOURS["merged"]),
+        ("no segment", DISAGREEMENT_COLOURS["missing"]),
+    ]
+    montage(_rows(planes, *columns), ["raw", "truth", "segmentation", "where they disagree"], output, legend)
+
+
+def figure_annotation(raw: Path, labels: Path, mask: Path, output: Path, sections: Sequence[int] | None = None) -> None:
+    """Show the painted sections, at most four: raw, and the painted objects with all that isn't painted dimmed.
+
+    `sections` are section numbers; by default the mask is searched for them.
+    """
+    grid, painted, speaks = open_volume(raw), open_volume(labels), open_volume(mask)
+    if sections is None:
+        sections = _sections_of(speaks)
+    if not sections:
+        sections = [grid.shape[-3] // 2]
+    picked = [sections[i] for i in np.linspace(0, len(sections) - 1, min(PAINTED_SECTIONS, len(sections))).astype(int)]
+    planes = choose_planes(grid, picked, cross=False)
+    greys = _grey(grid, planes)
+    pictures, counts = [], []
+    for grey, plane in zip(greys, planes, strict=True):
+        ids, known = read_plane(painted, grid, plane), read_plane(speaks, grid, plane)
+        pictures.append(outlined(label_colours(ids), ids, np.where(known != 0, grey, 0.35 * grey)))
+        counts.append(_count(ids))
+    rows = [Row("raw", planes[0].size, greys), Row("painted; dark: nothing said", planes[0].size, pictures)]
+    montage(rows, [f"{plane.name}: {count} objects" for plane, count in zip(planes, counts, strict=True)], output)
+
+
+def figure_pseudo_truth(
+    raw: Path, segmentation: Path, pseudo_truth: Path, output: Path, counts: Path | None = None
+) -> None:
+    """Show a segmentation before and after the filters that make it pseudo truth, and what they took away or added.
+
+    `counts` is the table `pseudo_truth.csv`: where it has a column `objects`, its first and last row stand
+    in the titles.
+    """
+    grid, before, after = open_volume(raw), open_volume(segmentation), open_volume(pseudo_truth)
+    planes = choose_planes(grid)
+    greys = _grey(grid, planes)
+    columns: list[list[np.ndarray]] = [greys, [], [], []]
+    seen = np.zeros(2, int)
+    for grey, plane in zip(greys, planes, strict=True):
+        old, new = read_plane(before, grid, plane), read_plane(after, grid, plane)
+        changed = np.repeat(grey[..., None], 3, axis=-1).astype(np.float32)
+        for kind, where in (("merged", (old != 0) & (new == 0)), ("split", (old == 0) & (new != 0))):
+            changed[where] = 0.35 * changed[where] + 0.65 * np.array(to_rgb(DISAGREEMENT_COLOURS[kind]), np.float32)
+        columns[1].append(outlined(label_colours(old), old))
+        columns[2].append(outlined(label_colours(new), new))
+        columns[3].append(changed)
+        seen += (_count(old), _count(new))
+    where = "in these planes"
+    totals = pd.read_csv(counts) if counts is not None else pd.DataFrame()
+    if "objects" in totals and len(totals):
+        seen, where = np.array([totals["objects"].iloc[0], totals["objects"].iloc[-1]]), "objects"
+    titles = ["raw", f"before: {seen[0]} {where}", f"after: {seen[1]} {where}", "what the filters changed"]
+    legend = [("taken away", DISAGREEMENT_COLOURS["merged"]), ("added", DISAGREEMENT_COLOURS["split"])]
+    montage(_rows(planes, *columns), titles, output, legend)
+
+
+def _rows(planes: Sequence[Plane], *columns: Sequence[np.ndarray | None]) -> list[Row]:
+    return [Row(plane.name, plane.size, pictures) for plane, *pictures in zip(planes, *columns, strict=True)]
+
+
+def _grey(grid: Volume, planes: Sequence[Plane]) -> list[np.ndarray]:
+    """Raw in 0..1, stretched between its 1st and 99th percentile over all planes shown; constant raw is 0."""
+    values = [read_plane(grid, grid, plane).astype(np.float32) for plane in planes]
+    low, high = np.percentile(np.concatenate([value.ravel() for value in values]), (1, 99))
+    # 32 shades are enough beside colours, and noise in fewer shades makes a much smaller file
+    return [np.rint(np.clip((v - low) / max(high - low, 1e-9), 0, 1) * 31).astype(np.float32) / 31 for v in values]
+
+
+def _fractions(values: np.ndarray) -> np.ndarray:
+    """Predictions in 0..1: integers are fractions of the largest number of their type."""
+    if np.issubdtype(values.dtype, np.integer):
+        return values.astype(np.float32) / np.iinfo(values.dtype).max
+    return np.clip(values.astype(np.float32), 0, 1)
+
+
+def _rgb(channels: np.ndarray) -> np.ndarray:
+    """Up to three channels (c, rows, columns) as RGB (rows, columns, 3); a missing colour is 0."""
+    missing = np.zeros((3 - len(channels), *channels.shape[1:]), channels.dtype)
+    return np.moveaxis(np.concatenate([channels, missing]), 0, -1)
+
+
+def _lengths(affinities: Volume) -> np.ndarray:
+    """Length of every channel's offset in voxels; 1 for all where the offsets aren't stored."""
+    offsets = affinities.attributes.get("offsets")
+    if not offsets:
+        return np.ones(affinities.shape[0])
+    return np.abs(np.asarray(offsets)).max(axis=1)
+
+
+def _nearest_channels(affinities: Volume) -> list[int]:
+    """Channels of the nearest neighbours in z, y, x: the first three where the offsets don't name them."""
+    offsets = [tuple(offset) for offset in affinities.attributes.get("offsets") or []]
+    nearest = [(-1, 0, 0), (0, -1, 0), (0, 0, -1)]
+    if all(offset in offsets for offset in nearest):
+        return [offsets.index(offset) for offset in nearest]
+    return list(range(min(3, affinities.shape[0])))
+
+
+def _count(labels: np.ndarray) -> int:
+    return int(np.count_nonzero(np.unique(labels)))
+
+
+def _sections_of(mask: Volume) -> list[int]:
+    """Numbers of the sections where the mask isn't empty, read one layer of chunks at a time."""
+    step = mask.array.chunks[0]
+    found: list[int] = []
+    for first in range(0, mask.shape[0], step):
+        layer = mask[first : first + step]
+        found.extend(first + int(z) for z in np.flatnonzero(layer.any(axis=(1, 2))))
+    return found
