@@ -1,0 +1,199 @@
+"""Predict volumes with a trained net, block by block, without seams.
+
+A net runs unpadded here: every block reads the context it needs, mirrored beyond the volume's edge, and begins at a
+multiple of the net's total pooling. So each voxel is computed from the same input in any cut of the volume.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.unet import UNet
+from sparse2dense.stages.nets import KINDS, NetDescription, load_net
+from sparse2dense.stages.samples import normalised
+from sparse2dense.volumes.blockwise import run_blockwise
+from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape
+from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.volume import Volume, create_volume, open_volume
+
+__all__ = ["answer", "predict"]
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+
+
+def predict(
+    inputs: Mapping[str, Path],
+    checkpoint: Path,
+    outputs: Mapping[str, Path],
+    *,
+    block_shape: Sequence[int],
+    threads: int = 1,
+) -> None:
+    """Predict every head of a net for a whole volume.
+
+    Parameters
+    ----------
+    inputs
+        `raw`, or what a 2D-to-3D net reads: `descriptors`, `affinities` or both, stacked from a 2D net.
+    checkpoint
+        A trained net.
+    outputs
+        For every head of the net the store to write: uint8 (channels, z, y, x), 255 times the prediction; affinities
+        carry their offsets.
+    block_shape
+        Voxels (z, y, x) to predict at once; rounded up to multiples of chunks and of the net's total pooling.
+    threads
+        Threads of the arithmetic.
+    """
+    start = time.monotonic()
+    torch.set_num_threads(threads)
+    net, description = load_net(checkpoint)
+    sources = _open_inputs(inputs, description, checkpoint)
+    heads = KINDS[description.kind].heads
+    if set(outputs) != set(heads):
+        raise InputError(
+            f"{checkpoint} predicts {', '.join(heads)}, but {', '.join(outputs)} are wanted",
+            allowed="an output for every head of the net",
+            remedy="train a net of a kind that predicts them, or adapt the rule",
+        )
+    grid = next(iter(sources.values()))
+    chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
+    tile = _tile(block_shape, chunks, description)
+    check_shards(tile, chunks)
+    settings = {"checkpoint": _identity(checkpoint), "kind": description.kind}
+    record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
+
+    def create(paths: Sequence[Path]) -> None:
+        for head, path in zip(heads, paths, strict=True):
+            channels = description.architecture.heads[head]
+            extra = {"offsets": _offsets(description)} if head == "affinities" else {"sigma": list(description.sigma)}
+            create_volume(
+                path,
+                (channels, *grid.spatial_shape),
+                "uint8",
+                voxel_size=grid.voxel_size,
+                offset=grid.offset,
+                axes="czyx",
+                chunks=chunks,
+                attributes={**extra, "provenance": record},
+            )
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    layout = torch.channels_last if description.architecture.ndim == 2 else torch.channels_last_3d
+    net = net.to(device, memory_format=layout)
+    opened = lru_cache(lambda path: open_volume(path, "r+"))
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        predicted = answer(net, description, sources, block)
+        for head, path in zip(heads, paths, strict=True):
+            opened(path)[(slice(None), *block.write)] = _quantised(predicted[head])
+
+    tiles = blocks(grid.spatial_shape, tile)
+    key = {**settings, "inputs": {name: _identity(path) for name, path in inputs.items()}}
+    name = f"predict {grid.path.parent.name} with {checkpoint.parent.name}"
+    computed = run_blockwise([outputs[head] for head in heads], key, create, work, tiles, label=name)
+    voxels = int(np.prod(grid.spatial_shape))
+    log.info(
+        "%d of %d blocks of %s voxels, %.2f Mvoxel in %.1f s",
+        computed,
+        len(tiles),
+        tile,
+        voxels / 1e6,
+        time.monotonic() - start,
+    )
+
+
+def answer(net: UNet, description: NetDescription, sources: Mapping[str, Volume], block: Block) -> dict[str, Floats]:
+    """What the net predicts for the voxels of `block`: for every head float32 (channels, z, y, x) in [0, 1]."""
+    architecture = description.architecture
+    plane = architecture.ndim == 2
+    context = (description.adjacent, *architecture.context) if plane else architecture.context
+    wanted = architecture.input_shape(block.write_shape[1:] if plane else block.write_shape)
+    lengths = (block.write_shape[0] + 2 * description.adjacent, *wanted) if plane else wanted
+    box = tuple(
+        slice(side.start - margin, side.start - margin + length)
+        for side, margin, length in zip(block.write, context, lengths, strict=True)
+    )
+    values = [normalised(sources[name].read(box)) for name in KINDS[description.kind].inputs]
+    if plane:
+        window = 2 * description.adjacent + 1
+        stacked = np.lib.stride_tricks.sliding_window_view(values[0], window, axis=0)  # (z, y, x, window)
+        batches = [torch.from_numpy(np.moveaxis(section, -1, 0)[None].copy()) for section in stacked]
+    else:
+        channels = [value if value.ndim == 4 else value[None] for value in values]
+        batches = [torch.from_numpy(np.concatenate(channels)[None])]
+    device = next(net.parameters()).device
+    parts: dict[str, list[Floats]] = {head: [] for head in architecture.heads}
+    crop = tuple(slice(0, n) for n in block.write_shape)
+    with torch.inference_mode():
+        for batch in batches:
+            for head, value in net(batch.to(device), padded=False).items():
+                parts[head].append(value[0].float().sigmoid().cpu().numpy())
+    if plane:
+        return {head: np.stack(pieces, axis=1)[(slice(None), *crop)] for head, pieces in parts.items()}
+    return {head: pieces[0][(slice(None), *crop)] for head, pieces in parts.items()}
+
+
+def _quantised(values: Floats) -> NDArray[np.uint8]:
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def _offsets(description: NetDescription) -> list[list[int]]:
+    """Offsets in z, y, x; those of a 2D net lie in the section."""
+    return [[0] * (3 - len(offset)) + list(offset) for offset in description.offsets]
+
+
+def _tile(block_shape: Sequence[int], chunks: Sequence[int], description: NetDescription) -> tuple[int, ...]:
+    """The block shape rounded up to whole chunks and whole strides."""
+    stride = description.architecture.stride
+    steps = np.lcm(chunks, (1,) * (3 - len(stride)) + stride)
+    return tuple(int(-(-side // step) * step) for side, step in zip(block_shape, steps, strict=True))
+
+
+def _identity(path: Path) -> list[Any]:
+    """What tells one version of an input from another, without reading it."""
+    file = path / "zarr.json" if path.is_dir() else path
+    return [str(path), file.stat().st_mtime_ns]
+
+
+def _open_inputs(inputs: Mapping[str, Path], description: NetDescription, checkpoint: Path) -> dict[str, Volume]:
+    """Open what the net reads and refuse what doesn't fit it."""
+    wanted = KINDS[description.kind].inputs
+    missing = [name for name in wanted if name not in inputs]
+    if missing:
+        raise InputError(
+            f"{checkpoint} of kind {description.kind} reads {', '.join(wanted)}; given: {', '.join(inputs)}",
+            allowed="all inputs that the net was trained on",
+            remedy="choose kinds of nets that fit each other: `nets.2d.kind` and `nets.2d_to_3d.kind`",
+        )
+    sources = {name: open_volume(inputs[name]) for name in wanted}
+    for name, volume in sources.items():
+        if name == "affinities":
+            given = [tuple(offset[1:]) for offset in volume.attributes["offsets"]]
+            if given != list(description.input_offsets):
+                raise InputError(
+                    f"{volume.path} holds affinities of offsets {given}",
+                    allowed=f"the offsets {checkpoint} was trained on: {list(description.input_offsets)}",
+                    remedy="train the 2D-to-3D net again for these offsets",
+                )
+        if (
+            name == "raw"
+            and description.voxel_size is not None
+            and not np.allclose(volume.voxel_size, description.voxel_size, rtol=0.25)
+        ):
+            raise InputError(
+                f"{volume.path} has voxels of {volume.voxel_size} nm",
+                allowed=f"within a quarter of {description.voxel_size} nm, on which {checkpoint} was trained",
+                remedy="resample the volume, or train a net on it",
+            )
+    return sources

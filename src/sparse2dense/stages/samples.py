@@ -1,0 +1,306 @@
+"""Training samples: what each kind of net is shown, and what it should answer.
+
+A sample is drawn from a generator of its own (seed, step), so training can go on after a kill exactly where it was,
+with any number of loading processes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Protocol
+
+import fastremap
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.affinities import affinities, affinity_mask
+from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, sample_image, sample_labels, shade
+from sparse2dense.ops.balance import balance_weights
+from sparse2dense.ops.boundaries import grow_boundary
+from sparse2dense.ops.corruption import corrupt, degrade
+from sparse2dense.ops.descriptors import local_shape_descriptors, section_descriptors
+from sparse2dense.ops.sampling import Positions, annotated_positions
+from sparse2dense.ops.synthetic import synthetic_labels
+from sparse2dense.stages.nets import KINDS, NetDescription
+from sparse2dense.stages.slicing import SectionData
+from sparse2dense.volumes.volume import Volume
+
+__all__ = ["LiftSamples", "Sample", "Samples", "SectionSamples", "VolumeSamples", "normalised"]
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Input float32 (channels, *shape); for every head a target and a weight of the same number of axes."""
+
+    input: Floats
+    targets: dict[str, Floats]
+    weights: dict[str, Floats]
+
+
+class Samples(Protocol):
+    """A source of training samples."""
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """A random sample."""
+        ...
+
+
+@dataclass(frozen=True)
+class Targets:
+    """How labels become what a net should predict."""
+
+    kind: str
+    offsets: tuple[tuple[int, ...], ...]
+    sigma: tuple[float, ...]
+    downsample: int
+    grow_boundary: int
+    rim: str
+
+    @property
+    def margin(self) -> tuple[int, ...]:
+        """Voxels per side and axis by which the labels must exceed the crop so that its border is right."""
+        reach = [max(abs(offset[axis]) for offset in self.offsets) for axis in range(len(self.sigma))]
+        if "descriptors" in KINDS[self.kind].heads:
+            step = self.downsample
+            reach = [max(a, step * ceil(3 * s / step)) for a, s in zip(reach, self.sigma, strict=True)]
+        return tuple(reach)
+
+    def make(self, labels: NDArray, mask: NDArray) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """Targets and weights of the middle of `labels` and `mask`, both larger than it by `margin` on every side."""
+        inner = tuple(slice(m, n - m) for m, n in zip(self.margin, labels.shape, strict=True))
+        every = (slice(None), *inner)
+        labels = fastremap.renumber(np.where(mask > 0, labels, 0))[0]
+        targets, weights = {}, {}
+        heads = KINDS[self.kind].heads
+        if "descriptors" in heads:
+            targets["descriptors"] = local_shape_descriptors(labels, self.sigma, downsample=self.downsample)[every]
+            known = ((labels != 0) & (mask > 0))[inner].astype(np.float32)
+            weights["descriptors"] = np.broadcast_to(known, targets["descriptors"].shape).copy()
+        if "affinities" in heads:
+            pairs = affinity_mask(mask, labels, self.offsets, rim=self.rim)[every]
+            grown = grow_boundary(labels, self.grow_boundary, mask=mask, only_xy=labels.ndim == 3)
+            target = affinities(grown, self.offsets)[every]
+            targets["affinities"] = target.astype(np.float32)
+            weights["affinities"] = balance_weights(target, pairs, groups=_singly(len(target)))
+        return targets, weights
+
+
+def _singly(channels: int) -> list[list[int]]:
+    return [[channel] for channel in range(channels)]
+
+
+def normalised(raw: NDArray) -> Floats:
+    """Intensities as the nets see them: float32 in [0, 1] for integers by their type's range; floats as they are."""
+    if np.issubdtype(raw.dtype, np.integer):
+        return raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max)
+    return raw.astype(np.float32)
+
+
+def section_weights(positions: Sequence[Positions]) -> NDArray[np.float64]:
+    """How often to draw from each source: by its number of objects."""
+    counts = np.array([len(p) for p in positions], float)
+    return counts / counts.sum()
+
+
+class SectionSamples:
+    """Samples of painted sections for a 2D net.
+
+    Parameters
+    ----------
+    sections
+        The annotated sections with their neighbours.
+    regions
+        For every section the box (y, x) that samples are centred in; everything where None.
+    """
+
+    def __init__(
+        self,
+        sections: Sequence[SectionData],
+        targets: Targets,
+        shape: Sequence[int],
+        augmentation: Augmentation,
+        regions: Sequence[tuple[slice, slice]] | None = None,
+    ) -> None:
+        self.sections, self.targets, self.shape, self.augmentation = sections, targets, tuple(shape), augmentation
+        self.positions = []
+        for number, section in enumerate(sections):
+            allowed = np.zeros(section.mask.shape, bool)
+            allowed[regions[number] if regions is not None else ...] = True
+            self.positions.append(annotated_positions(section.labels, (section.mask > 0) & allowed))
+        if sum(len(p) for p in self.positions) == 0:
+            raise InputError(
+                "the annotation holds no labelled voxel to train on",
+                allowed="at least one labelled voxel outside the validation part",
+                remedy="paint more, or change `annotation` of the annotated volumes",
+            )
+        self.weights = section_weights(self.positions)
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """A crop around a random voxel of a random object."""
+        number = rng.choice(len(self.sections), p=self.weights)
+        section = self.sections[number]
+        jitter = rng.uniform(-0.25, 0.25, 2) * self.shape
+        return self.at(section, self.positions[number].draw(rng) + jitter, rng)
+
+    def at(self, section: SectionData, centre: NDArray, rng: np.random.Generator) -> Sample:
+        """The crop of `section` around `centre`."""
+        margin = self.targets.margin
+        grown = [n + 2 * m for n, m in zip(self.shape, margin, strict=True)]
+        warp = draw_warp(grown, centre, rng, self.augmentation)
+        targets, weights = self.targets.make(sample_labels(section.labels, warp), sample_labels(section.mask, warp))
+        inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
+        coordinates = warp.coordinates[(slice(None), *inner)]
+        middle = len(section.raw) // 2
+        slices = []
+        for z, image in enumerate(normalised(section.raw)):
+            shift = np.zeros((2, 1, 1), np.float32)
+            if z != middle and rng.random() < self.augmentation.shift:
+                shift[:, 0, 0] = rng.normal(0, self.augmentation.shift_voxels, 2)
+            slices.append(sample_image(image, Warp(coordinates + shift)))
+        return Sample(shade(np.stack(slices), rng, self.augmentation), targets, weights)
+
+
+class LiftSamples:
+    """Samples of synthetic labels for the net that turns stacked 2D predictions into 3D affinities.
+
+    The input is computed from a corrupted copy of the labels, the target from the labels themselves.
+    """
+
+    def __init__(
+        self, net: NetDescription, shape: Sequence[int], synthetic: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> None:
+        self.net, self.shape = net, tuple(shape)
+        self.synthetic, self.settings = dict(synthetic), settings
+        self.targets = Targets(
+            net.kind, net.offsets, (*net.sigma[-2:],), settings["downsample"], settings["grow_boundary"], "boundary"
+        )
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """Synthetic labels, seen as a 2D net would see them."""
+        reach = tuple(max(abs(offset[axis]) for offset in self.net.offsets) for axis in range(3))
+        inputs = KINDS[self.net.kind].inputs
+        margin = list(reach)
+        if "descriptors" in inputs:
+            margin[1:] = [max(m, ceil(2 * s)) for m, s in zip(margin[1:], self.net.sigma[-2:], strict=True)]
+        shape = tuple(n + 2 * m for n, m in zip(self.shape, margin, strict=True))
+        labels = synthetic_labels(shape, rng, **self.synthetic)
+        inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
+        every = (slice(None), *inner)
+        seen = corrupt(labels, rng)
+        channels = []
+        if "descriptors" in inputs:
+            channels.append(section_descriptors(seen, self.net.sigma[-2:], self.settings["downsample"])[every])
+        if "affinities" in inputs:
+            grown = grow_boundary(seen, self.settings["input_grow_boundary"], only_xy=True)
+            flat = [(0, *offset) for offset in self.net.input_offsets]
+            channels.append(affinities(grown, flat)[every].astype(np.float32))
+        everywhere = np.ones(labels.shape, np.uint8)
+        target = affinities(grow_boundary(labels, self.settings["grow_boundary"], only_xy=True), self.net.offsets)[
+            every
+        ]
+        pairs = affinity_mask(everywhere, labels, self.net.offsets)[every]
+        weights = balance_weights(target, pairs, groups=_singly(len(target)))
+        return Sample(
+            degrade(np.concatenate(channels), rng),
+            {"affinities": target.astype(np.float32)},
+            {"affinities": weights},
+        )
+
+
+class VolumeSamples:
+    """Samples of labelled volumes for a 3D net on raw data.
+
+    Parameters
+    ----------
+    volumes
+        Raw, labels and mask of every volume; labels and mask have the shape of raw.
+    sections
+        For every volume the range of z that samples are centred in.
+    """
+
+    def __init__(
+        self,
+        volumes: Sequence[tuple[Volume, Volume, Volume]],
+        targets: Targets,
+        shape: Sequence[int],
+        augmentation: Augmentation,
+        sections: Sequence[slice],
+    ) -> None:
+        self.targets, self.shape, self.augmentation = targets, tuple(shape), augmentation
+        self.volumes = [tuple(_in_memory_if_small(volume) for volume in triple) for triple in volumes]
+        self.isotropic = all(max(raw.voxel_size) <= 1.5 * min(raw.voxel_size) for raw, _, _ in volumes)
+        self.positions = [
+            volume_positions(labels, mask, z) for (_, labels, mask), z in zip(volumes, sections, strict=True)
+        ]
+        if sum(len(p) for p in self.positions) == 0:
+            raise InputError(
+                "no labelled voxel to train a 3D net on",
+                allowed="pseudo ground truth or truth with at least one object",
+                remedy="loosen the filters of `pseudo_truth`, or look at the segmentation they were given",
+            )
+        self.weights = section_weights(self.positions)
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """A crop around a random voxel of a random object."""
+        number = rng.choice(len(self.volumes), p=self.weights)
+        raw, labels, mask = self.volumes[number]
+        jitter = rng.uniform(-0.25, 0.25, 3) * self.shape
+        margin = self.targets.margin
+        grown = [n + 2 * m for n, m in zip(self.shape, margin, strict=True)]
+        centre = self.positions[number].draw(rng) + jitter
+        warp = draw_warp(grown, centre, rng, self.augmentation, isotropic=self.isotropic)
+        targets, weights = self.targets.make(_lookup(labels, warp), _lookup(mask, warp))
+        inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
+        image = _interpolate(raw, Warp(warp.coordinates[(slice(None), *inner)]))
+        return Sample(shade(image, rng, self.augmentation)[None], targets, weights)
+
+
+def volume_positions(labels: Volume, mask: Volume, sections: slice, slab: int = 32) -> Positions:
+    """Annotated voxels of a volume, slab by slab, so that no more than a slab is in memory."""
+    parts: dict[int, list[NDArray[np.int32]]] = {}
+    rng = np.random.default_rng(0)
+    for start in range(sections.start, sections.stop, slab):
+        box = slice(start, min(start + slab, sections.stop))
+        values = labels[box]
+        found = annotated_positions(values, (mask[box] > 0) & (values > 0), limit_per_object=500, rng=rng)
+        for first, last in zip(found.starts[:-1], found.starts[1:], strict=True):
+            voxels = found.voxels[first:last]
+            identity = int(values[tuple(voxels[0])])
+            parts.setdefault(identity, []).append(voxels + np.array([start, 0, 0], np.int32))
+    runs = [np.concatenate(pieces) for _, pieces in sorted(parts.items())]
+    starts = np.concatenate([[0], np.cumsum([len(run) for run in runs])]).astype(np.int64)
+    return Positions(np.concatenate(runs) if runs else np.empty((0, 3), np.int32), starts)
+
+
+SMALL = 512 * 2**20  # bytes; what fits beside a net in any machine's memory and spares reading chunks again and again
+
+
+def _in_memory_if_small(volume: Volume) -> Any:
+    return volume[...] if volume.dtype.itemsize * np.prod(volume.shape) <= SMALL else volume
+
+
+def _bounds(warp: Warp, shape: Sequence[int]) -> tuple[slice, ...]:
+    """The part of an array of `shape` that `warp` looks at; at least one voxel of every axis."""
+    low = np.floor(warp.coordinates.reshape(len(shape), -1).min(axis=1)).astype(int) - 1
+    high = np.ceil(warp.coordinates.reshape(len(shape), -1).max(axis=1)).astype(int) + 2
+    return tuple(
+        slice(int(np.clip(a, 0, n - 1)), int(np.clip(b, 1, n))) for a, b, n in zip(low, high, shape, strict=True)
+    )
+
+
+def _moved(warp: Warp, box: tuple[slice, ...]) -> Warp:
+    start = np.array([side.start for side in box], np.float32).reshape(-1, *[1] * len(box))
+    return Warp(warp.coordinates - start)
+
+
+def _lookup(source: Any, warp: Warp) -> NDArray:
+    box = _bounds(warp, source.shape)
+    return sample_labels(source[box], _moved(warp, box))
+
+
+def _interpolate(source: Any, warp: Warp) -> Floats:
+    box = _bounds(warp, source.shape)
+    return sample_image(normalised(source[box]), _moved(warp, box))

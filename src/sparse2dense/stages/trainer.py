@@ -1,0 +1,300 @@
+"""One trainer for every net: samples in, a checkpoint that describes itself out, resumable at any step."""
+
+import csv
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+
+from sparse2dense.ops.losses import masked_cross_entropy, masked_square_error
+from sparse2dense.ops.unet import UNet
+from sparse2dense.stages.nets import NetDescription, save_net
+from sparse2dense.stages.samples import Sample, Samples
+from sparse2dense.stages.snapshots import draw_snapshot
+from sparse2dense.volumes.blockwise import atomic_file, partial_path
+from sparse2dense.volumes.progress import Progress
+from sparse2dense.volumes.provenance import content_hash, provenance
+
+__all__ = ["Schedule", "TrainingOutputs", "precision", "train"]
+
+log = logging.getLogger(__name__)
+
+LOSSES = {"descriptors": masked_square_error, "affinities": masked_cross_entropy}
+# A squared error of descriptors is some thirty times smaller than a cross entropy of affinities at the same quality.
+LOSS_WEIGHTS = {"descriptors": 10.0, "affinities": 1.0}
+FIELDS = ("step", "seconds", "loss", "validation_loss")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train; steps are optimiser steps, `minutes` ends training early where it is set."""
+
+    iterations: int
+    batch: int
+    learning_rate: float
+    validate_every: int
+    checkpoint_every: int
+    seed: int
+    minutes: float | None = None
+    loaders: int = 1
+
+
+@dataclass(frozen=True)
+class TrainingOutputs:
+    """The files that a training leaves."""
+
+    checkpoint: Path
+    losses: Path
+    snapshots: Path
+    tensorboard: Path
+
+
+class _Steps(Dataset):
+    """The samples of a training in the order of their use, from `first` on."""
+
+    def __init__(self, samples: Samples, seed: int, first: int, total: int) -> None:
+        self.samples, self.seed, self.first, self.total = samples, seed, first, total
+
+    def __len__(self) -> int:
+        return self.total - self.first
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return asdict(self.samples.draw(np.random.default_rng([self.seed, self.first + index])))
+
+
+def precision() -> str:
+    """The arithmetic to train and predict in: bfloat16 where the processor computes it natively, else float32."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    able = torch.cpu.get_capabilities()
+    return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
+
+
+def memory_format(ndim: int) -> torch.memory_format:
+    """Channels-last, which convolutions are fastest in."""
+    return torch.channels_last if ndim == 2 else torch.channels_last_3d
+
+
+def train(
+    description: NetDescription,
+    samples: Samples,
+    validation: Sequence[Sample],
+    schedule: Schedule,
+    outputs: TrainingOutputs,
+    *,
+    key: Mapping[str, Any],
+) -> None:
+    """Train a net and write its best checkpoint, its losses and pictures of what it answers.
+
+    Everything is kept beside the checkpoint in `<folder>.partial` until training is over; another training with the
+    same `key` goes on from there, one with another key starts afresh.
+
+    Parameters
+    ----------
+    validation
+        Samples never trained on; the checkpoint with the lowest loss on them is kept.
+    key
+        Everything that decides the outcome beside the code: settings and the identity of the inputs.
+    """
+    folder = partial_path(outputs.checkpoint.parent)
+    _prepare(folder, content_hash({**key, "schedule": asdict(schedule), "net": asdict(description)}))
+    torch.manual_seed(schedule.seed)
+    fabric = Fabric(accelerator="auto", devices=1, precision=precision())  # type: ignore[arg-type]
+    net = UNet(description.architecture).to(memory_format=memory_format(description.architecture.ndim))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=1e-4)
+    run = _Run(folder, net, optimiser, schedule)
+    run.restore()
+    model, optimiser = fabric.setup(net, optimiser)
+    held_out = [_as_batch([asdict(sample)]) for sample in validation]
+    label = f"train {outputs.checkpoint.parent.name}"
+    with (
+        Progress(label, schedule.iterations, done=run.step) as progress,
+        SummaryWriter(folder / "tensorboard") as board,
+    ):
+        for batch in _batches(samples, schedule, run.step):
+            if run.out_of_time():
+                log.info("%s: stopped after %g minutes as configured", label, schedule.minutes)
+                break
+            loss = _step(fabric, model, optimiser, batch, run)
+            progress.advance(note=f"loss {run.mean_loss:.4f}")
+            if run.step % schedule.validate_every == 0 or run.step == schedule.iterations:
+                run.validate(fabric, model, held_out, description)
+                board.add_scalars("loss", {"training": run.mean_loss, "validation": run.validation_loss}, run.step)
+            elif run.step % 10 == 0:
+                board.add_scalar("loss/step", loss, run.step)
+            if run.step % schedule.checkpoint_every == 0:
+                run.save()
+        if run.step % schedule.validate_every and run.step != schedule.iterations:
+            run.validate(fabric, model, held_out, description)
+    _finish(folder, outputs, description, run, key)
+
+
+class _Run:
+    """The state of a training, on disk and in memory."""
+
+    def __init__(self, folder: Path, net: UNet, optimiser: torch.optim.Optimizer, schedule: Schedule) -> None:
+        self.folder, self.net, self.optimiser, self.schedule = folder, net, optimiser, schedule
+        self.step, self.seconds, self.best = 0, 0.0, float("inf")
+        self.mean_loss, self.validation_loss = 0.0, float("inf")
+        self.rows: list[dict[str, Any]] = []
+        self._since = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds spent, those of earlier attempts included."""
+        return self.seconds + time.monotonic() - self._since
+
+    def out_of_time(self) -> bool:
+        """Whether the minutes of the schedule are over."""
+        return self.schedule.minutes is not None and self.elapsed() >= 60 * self.schedule.minutes
+
+    def record(self, loss: float) -> None:
+        """Count a step and its loss."""
+        self.step += 1
+        self.mean_loss = loss if self.step == 1 else 0.98 * self.mean_loss + 0.02 * loss
+        if self.step % 10 == 0 or self.step == 1:
+            self.rows.append({"step": self.step, "seconds": round(self.elapsed(), 2), "loss": self.mean_loss})
+
+    def validate(self, fabric: Fabric, model: Any, held_out: Sequence[dict], description: NetDescription) -> None:
+        """Measure the loss on the held-out samples, keep the net where it is the best so far, draw a snapshot."""
+        model.eval()
+        losses, shown = [], None
+        with torch.no_grad():
+            for batch in held_out:
+                answer, batch = model(batch["input"]), fabric.to_device(batch)
+                losses.append(float(_loss(answer, batch)))
+                shown = shown or (batch, {name: value.float().sigmoid().cpu() for name, value in answer.items()})
+        model.train()
+        self.validation_loss = float(np.mean(losses))
+        row = {"step": self.step, "seconds": round(self.elapsed(), 2), "loss": self.mean_loss}
+        self.rows = [r for r in self.rows if r["step"] != self.step]
+        self.rows.append({**row, "validation_loss": self.validation_loss})
+        log.info("step %d: loss %.4f, validation %.4f", self.step, self.mean_loss, self.validation_loss)
+        if self.validation_loss < self.best:
+            self.best = self.validation_loss
+            weights = {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
+            torch.save({"weights": weights, "step": self.step}, self.folder / "best.new")
+            (self.folder / "best.new").replace(self.folder / "best.pt")
+        if shown is not None:
+            draw_snapshot(self.folder / "snapshots.png", shown[0], shown[1], description, self.step)
+
+    def save(self) -> None:
+        """Write everything needed to go on from here, atomically."""
+        state = {
+            "weights": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "random": torch.get_rng_state(),
+            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "rows": self.rows,
+        }
+        state["counters"]["seconds"] = self.elapsed()
+        with atomic_file(self.folder / "state.pt") as partial:
+            torch.save(state, partial)
+
+    def restore(self) -> None:
+        """Go on from the last saved state, where there is one."""
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.net.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["random"])
+        self.rows = state["rows"]
+        for name, value in state["counters"].items():
+            setattr(self, name, value)
+        log.info("going on from step %d", self.step)
+
+
+_COUNTERS = ("step", "seconds", "best", "mean_loss", "validation_loss")
+
+
+def _prepare(folder: Path, stamp: str) -> None:
+    """Keep an earlier attempt with the same stamp, discard any other."""
+    mark = folder / "stamp"
+    if folder.exists() and not (mark.exists() and mark.read_text() == stamp):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(stamp)
+
+
+def _batches(samples: Samples, schedule: Schedule, first: int) -> Iterator[dict[str, Any]]:
+    steps = _Steps(samples, schedule.seed, first * schedule.batch, schedule.iterations * schedule.batch)
+    return iter(
+        DataLoader(
+            steps,
+            batch_size=schedule.batch,
+            num_workers=schedule.loaders,
+            prefetch_factor=4 if schedule.loaders else None,
+            collate_fn=_as_batch,
+        )
+    )
+
+
+def _as_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack samples; dictionaries of heads are stacked head by head."""
+    first = samples[0]
+    return {
+        name: _as_batch([sample[name] for sample in samples])
+        if isinstance(first[name], dict)
+        else torch.from_numpy(np.stack([sample[name] for sample in samples]))
+        for name in first
+    }
+
+
+def _loss(answer: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> torch.Tensor:
+    losses = [
+        LOSS_WEIGHTS[head] * LOSSES[head](value, batch["targets"][head], batch["weights"][head])
+        for head, value in answer.items()
+    ]
+    return torch.stack(losses).sum()
+
+
+def _step(fabric: Fabric, model: Any, optimiser: Any, batch: dict[str, Any], run: _Run) -> float:
+    """One optimiser step with the learning rate that warms up over 2 % of the training and falls along a cosine."""
+    progress = run.step / run.schedule.iterations
+    if run.schedule.minutes is not None:
+        progress = max(progress, run.elapsed() / (60 * run.schedule.minutes))
+    factor = min(progress / 0.02, 1.0) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0))))
+    for group in optimiser.param_groups:
+        group["lr"] = run.schedule.learning_rate * max(factor, 1e-3)
+    batch = fabric.to_device(batch)
+    batch["input"] = batch["input"].contiguous(memory_format=memory_format(batch["input"].ndim - 2))
+    optimiser.zero_grad(set_to_none=True)
+    loss = _loss(model(batch["input"]), batch)
+    fabric.backward(loss)
+    fabric.clip_gradients(model, optimiser, max_norm=1.0)
+    optimiser.step()
+    value = float(loss.detach())
+    run.record(value)
+    return value
+
+
+def _finish(
+    folder: Path, outputs: TrainingOutputs, description: NetDescription, run: _Run, key: Mapping[str, Any]
+) -> None:
+    """Give the results their names; the working folder goes last, so that a kill in between costs nothing."""
+    run.save()
+    best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
+    run.net.load_state_dict(best["weights"])
+    record = provenance("train", {**key, "step": best["step"], "validation_loss": run.best}, {}, run.elapsed())
+    save_net(outputs.checkpoint, run.net, description, record)
+    with atomic_file(outputs.losses) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, restval="")
+        writer.writeheader()
+        writer.writerows(run.rows)
+    with atomic_file(outputs.snapshots) as partial:
+        shutil.copyfile(folder / "snapshots.png", partial)
+    shutil.rmtree(outputs.tensorboard, ignore_errors=True)
+    shutil.copytree(folder / "tensorboard", outputs.tensorboard)
+    log.info("best step %d: %s", best["step"], json.dumps({"validation_loss": run.best}))
+    shutil.rmtree(folder)

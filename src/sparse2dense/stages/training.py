@@ -1,0 +1,185 @@
+"""The three trainings of the workflow: on painted sections, on synthetic labels, on labelled volumes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.augmentation import Augmentation
+from sparse2dense.stages.nets import NetDescription, describe_net
+from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
+from sparse2dense.stages.slicing import SectionData, read_sections
+from sparse2dense.stages.trainer import Schedule, TrainingOutputs, train
+from sparse2dense.volumes.volume import open_volume
+
+__all__ = ["train_lift", "train_sections", "train_volume"]
+
+VALIDATION_SAMPLES = 12
+# Part of the only sections, or of a volume's sections, that is kept for validation.
+VALIDATION_SHARE = 0.15
+
+
+def train_sections(
+    sections: Mapping[str, Path],
+    outputs: TrainingOutputs,
+    *,
+    settings: Mapping[str, Any],
+    validation: Mapping[str, int | None],
+    seed: int,
+    threads: int,
+) -> None:
+    """Train the 2D net on painted sections.
+
+    Parameters
+    ----------
+    sections
+        The folder of 2D sections of every annotated volume, by volume.
+    settings
+        The block `nets.2d` of the configuration.
+    validation
+        For every volume the section that is kept for validation; where None for all, the last one, or the lower part
+        of each where there are fewer than three.
+    """
+    _set_threads(threads)
+    data = {volume: read_sections(folder) for volume, folder in sections.items()}
+    training, held_out = split_sections(data, validation)
+    description = describe_net(settings, voxel_size=training[0].voxel_size)
+    targets = _targets(description, settings)
+    shape = settings["input_shape"]
+    augmentation = _augmentation(settings)
+    samples = SectionSamples(training, targets, shape, augmentation)
+    judge = SectionSamples(held_out, targets, shape, augmentation.none())
+    key = {"settings": settings, "validation": validation, "sections": _identities(sections)}
+    train(description, samples, _fixed(judge, seed), _schedule(settings, seed, threads), outputs, key=key)
+
+
+def train_lift(
+    outputs: TrainingOutputs,
+    *,
+    settings: Mapping[str, Any],
+    section_settings: Mapping[str, Any],
+    seed: int,
+    threads: int,
+) -> None:
+    """Train the net that turns stacked 2D predictions into 3D affinities, on synthetic labels only.
+
+    `settings` is the block `nets.2d_to_3d`, `section_settings` the block `nets.2d` whose outputs the net reads.
+    """
+    _set_threads(threads)
+    description = describe_net(settings, section_settings=section_settings)
+    read = {"downsample": section_settings["downsample"], "input_grow_boundary": section_settings["grow_boundary"]}
+    samples = LiftSamples(description, settings["input_shape"], settings["synthetic"], {**settings, **read})
+    key = {"settings": settings, "section_settings": section_settings}
+    train(description, samples, _fixed(samples, seed), _schedule(settings, seed, threads), outputs, key=key)
+
+
+def train_volume(
+    volumes: Mapping[str, tuple[Path, Path, Path]],
+    outputs: TrainingOutputs,
+    *,
+    settings: Mapping[str, Any],
+    seed: int,
+    threads: int,
+) -> None:
+    """Train a 3D net on raw data with dense labels: pseudo ground truth, or truth.
+
+    Parameters
+    ----------
+    volumes
+        Raw, labels and mask of every volume, by volume; the last sections of each are kept for validation.
+    settings
+        The block `nets.3d` of the configuration.
+    """
+    _set_threads(threads)
+    opened = [tuple(open_volume(path) for path in paths) for paths in volumes.values()]
+    for name, (raw, labels, mask) in zip(volumes, opened, strict=True):
+        if not raw.spatial_shape == labels.spatial_shape == mask.spatial_shape:
+            raise InputError(
+                f"volume {name}: raw, labels and mask have shapes {raw.shape}, {labels.shape}, {mask.shape}",
+                allowed="one shape",
+                remedy="give labels for the whole crop of raw that is imported",
+            )
+    description = describe_net(settings, voxel_size=opened[0][0].voxel_size)
+    targets = _targets(description, settings)
+    ends = [int(raw.shape[0] * (1 - VALIDATION_SHARE)) for raw, _, _ in opened]
+    augmentation = _augmentation(settings)
+    shape = settings["input_shape"]
+    early = [slice(0, end) for end in ends]
+    late = [slice(end, raw.shape[0]) for end, (raw, _, _) in zip(ends, opened, strict=True)]
+    samples = VolumeSamples(opened, targets, shape, augmentation, early)
+    judge = VolumeSamples(opened, targets, shape, augmentation.none(), late)
+    key = {"settings": settings, "volumes": {name: _identities(dict(enumerate(p))) for name, p in volumes.items()}}
+    train(description, samples, _fixed(judge, seed), _schedule(settings, seed, threads), outputs, key=key)
+
+
+def split_sections(
+    data: Mapping[str, Sequence[SectionData]], validation: Mapping[str, int | None]
+) -> tuple[list[SectionData], list[SectionData]]:
+    """Divide annotated sections into those to train on and those to validate on.
+
+    What is kept back is masked out, never merely avoided, so that no loss looks at it.
+    """
+    everything = [section for sections in data.values() for section in sections]
+    chosen = [
+        section for volume, sections in data.items() for section in sections if section.section == validation[volume]
+    ]
+    if not chosen and len(everything) >= 3:
+        chosen = [everything[-1]]
+    if chosen:
+        rest = [section for section in everything if all(section is not other for other in chosen)]
+        if rest:
+            return rest, chosen
+    parts = [(_part(section, lower=False), _part(section, lower=True)) for section in everything]
+    return [upper for upper, _ in parts], [lower for _, lower in parts]
+
+
+def _part(section: SectionData, lower: bool) -> SectionData:
+    """The section with its mask cut to its lower rows, or to the rest."""
+    rows = np.flatnonzero(section.mask.any(axis=1))
+    cut = int(rows[0] + (1 - VALIDATION_SHARE) * (rows[-1] + 1 - rows[0])) if len(rows) else 0
+    mask = section.mask.copy()
+    mask[slice(0, cut) if lower else slice(cut, None)] = 0
+    return replace(section, mask=mask)
+
+
+def _fixed(samples: Samples, seed: int) -> list[Sample]:
+    """The samples that a net is judged by, the same at every validation; no training step draws from this seed."""
+    return [samples.draw(np.random.default_rng([seed, 2**31, number])) for number in range(VALIDATION_SAMPLES)]
+
+
+def _targets(description: NetDescription, settings: Mapping[str, Any]) -> Targets:
+    return Targets(
+        description.kind,
+        description.offsets,
+        description.sigma,
+        settings["downsample"],
+        settings["grow_boundary"],
+        settings["rim"],
+    )
+
+
+def _augmentation(settings: Mapping[str, Any]) -> Augmentation:
+    values = dict(settings["augmentation"])
+    return Augmentation(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def _schedule(settings: Mapping[str, Any], seed: int, threads: int) -> Schedule:
+    names = ("iterations", "batch", "learning_rate", "validate_every", "checkpoint_every", "minutes")
+    return Schedule(**{name: settings[name] for name in names}, seed=seed, loaders=max(1, min(8, threads - 1)))
+
+
+def _set_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+def _identities(paths: Mapping[Any, Path]) -> dict[str, Any]:
+    """What tells one version of the inputs from another, without reading them."""
+    stamps = {}
+    for name, path in paths.items():
+        files = sorted(path.rglob("zarr.json"))
+        stamps[str(name)] = [[str(file.relative_to(path)), file.stat().st_mtime_ns] for file in files]
+    return stamps
