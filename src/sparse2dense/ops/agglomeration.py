@@ -1,11 +1,12 @@
 """Hierarchical agglomeration of fragments: run once, its history is a tree that every threshold cuts."""
 
 import ctypes
+import io
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,14 +164,15 @@ def _history(
 
 @contextmanager
 def _quiet_stdout() -> Iterator[None]:
-    """Send what C++ writes to standard output nowhere: waterz reports every step there."""
+    """Send what Python and C++ write to standard output nowhere: waterz reports every step there."""
     sys.stdout.flush()
     c_library = ctypes.CDLL(None)
     saved = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 1)
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         c_library.fflush(None)
         os.dup2(saved, 1)

@@ -11,14 +11,13 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from sparse2dense.errors import InputError
+from sparse2dense.ops.affinities import Offsets, check_offsets
 
 __all__ = ["component_fragments", "nearest_affinities", "watershed_fragments"]
 
-Offsets = Sequence[Sequence[int]]
-
 
 def nearest_affinities(
-    affinities: NDArray, offsets: Offsets, axes: Sequence[int] = (0, 1, 2)
+    affinities: NDArray, offsets: Sequence[Sequence[int]], axes: Sequence[int] = (0, 1, 2)
 ) -> list[NDArray[np.float32]]:
     """Return one array per axis that links every voxel to its predecessor along that axis.
 
@@ -38,8 +37,8 @@ def nearest_affinities(
 
     Raises InputError when the offsets don't fit the channels, or lack a nearest neighbour of one of the axes.
     """
-    wanted = [tuple(int(o) for o in offset) for offset in offsets]
-    if affinities.ndim != 4 or len(wanted) != len(affinities) or any(len(offset) != 3 for offset in wanted):
+    wanted = check_offsets(offsets, 3)
+    if affinities.ndim != 4 or len(wanted) != len(affinities):
         raise InputError(
             f"affinities of shape {affinities.shape} with {len(wanted)} offsets {wanted}",
             allowed="an array (channels, z, y, x) with one offset (z, y, x) per channel",
@@ -49,7 +48,7 @@ def nearest_affinities(
     return [_backward(affinities, wanted, axis, np.float32(1 / scale)) for axis in axes]
 
 
-def _backward(affinities: NDArray, offsets: list[tuple[int, ...]], axis: int, scale: np.float32) -> NDArray[np.float32]:
+def _backward(affinities: NDArray, offsets: Offsets, axis: int, scale: np.float32) -> NDArray[np.float32]:
     back = tuple(-1 if a == axis else 0 for a in range(3))
     forth = tuple(-o for o in back)
     links = np.zeros(affinities.shape[1:], np.float32)
@@ -68,22 +67,26 @@ def _backward(affinities: NDArray, offsets: list[tuple[int, ...]], axis: int, sc
     return links
 
 
-def _mean_affinity(affinities: NDArray, offsets: Offsets, axes: Sequence[int]) -> NDArray[np.float32]:
-    """Return the mean over the links that exist: at the array's lower faces a voxel has fewer."""
+def _mean_affinity(affinities: NDArray, offsets: Sequence[Sequence[int]], axes: Sequence[int]) -> NDArray[np.float32]:
+    """Return the mean of each voxel's links to its predecessors; the first along an axis takes that to its successor.
+
+    An axis of one voxel has no links and doesn't count.
+    """
     mean = np.zeros(affinities.shape[1:], np.float32)
-    links = np.zeros(affinities.shape[1:], np.uint8)
+    linked = [axis for axis in axes if mean.shape[axis] > 1]
     for axis, channel in zip(axes, nearest_affinities(affinities, offsets, axes), strict=True):
-        mean += channel
-        np.moveaxis(links, axis, 0)[1:] += 1
-    # a voxel without any link (an array of one voxel) has no evidence of being foreground
-    mean /= np.maximum(links, 1)
+        if axis in linked:
+            lines = np.moveaxis(channel, axis, 0)
+            lines[0] = lines[1]
+            mean += channel
+    mean /= max(len(linked), 1)
     return mean
 
 
 def watershed_fragments(
     affinities: NDArray,
     *,
-    offsets: Offsets,
+    offsets: Sequence[Sequence[int]],
     per_section: bool = False,
     threshold: float = 0.5,
     seed_distance: int | Sequence[int] = 10,
@@ -157,10 +160,9 @@ def _seeded_watershed(
     foreground: NDArray[np.bool_], window: tuple[int, ...], voxel_size: tuple[float, ...]
 ) -> NDArray[np.integer]:
     """Return the watershed of one section or volume; ids are 1..n in no particular order."""
-    if not foreground.any():
-        return np.zeros(foreground.shape, np.int32)
+    if foreground.all() or not foreground.any():
+        return foreground.astype(np.int32)  # no boundary, no distance to it: one plateau
     distance = edt.edt(np.ascontiguousarray(foreground), anisotropy=voxel_size, black_border=False, parallel=1)
-    # without any background every distance is infinite: the whole array is one plateau
     peaks = foreground & (ndimage.maximum_filter(distance, size=window) == distance)
     seeds = _components(peaks)
     fragments = watershed(-distance, seeds, mask=foreground)
@@ -243,7 +245,9 @@ def _number_components(parent: NDArray[np.int64]) -> NDArray[np.uint64]:
     return labels
 
 
-def component_fragments(affinities: NDArray, *, offsets: Offsets, threshold: float = 0.5) -> NDArray[np.uint64]:
+def component_fragments(
+    affinities: NDArray, *, offsets: Sequence[Sequence[int]], threshold: float = 0.5
+) -> NDArray[np.uint64]:
     """Label the voxels that links of more than `threshold` connect: the baseline any segmentation must beat.
 
     Links between neighbouring voxels are thresholded, not voxels, so two objects whose boundary is a single layer of

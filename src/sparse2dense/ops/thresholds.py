@@ -15,10 +15,10 @@ def _decimal(value: Threshold) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         number = Decimal("nan")
-    if not number.is_finite():
+    if not number.is_finite() or abs(number.adjusted()) > 20:
         raise InputError(
             f"threshold {value!r} is not a number",
-            allowed="a finite decimal such as 0.58",
+            allowed="a decimal such as 0.58",
             remedy="correct the threshold in segment.thresholds or in the name of the file",
         )
     return number
@@ -27,7 +27,7 @@ def _decimal(value: Threshold) -> Decimal:
 def threshold_name(value: Threshold) -> str:
     """Return the exact decimal of a threshold as file names carry it: no exponent, no trailing zeros.
 
-    Raises InputError when `value` is not a finite number.
+    Raises InputError when `value` is no number, or beyond 10^±20.
 
     >>> threshold_name(0.58), threshold_name("0.580"), threshold_name(1)
     ('0.58', '0.58', '1')
