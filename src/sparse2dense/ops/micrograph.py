@@ -57,7 +57,9 @@ def render(
     # Synapses: here and there the membrane is darker and thicker.
     synapse = np.clip(smooth_noise(shape, 130 / voxel_nm, rng) - 2.2, 0, 1)
     widened = width * (1 + 1.5 * synapse)
-    opacity = np.clip(contrast + synapse, 0.12, 1.15) * np.exp(-0.5 * (depth / widened) ** 2)
+    # Extracellular space is seen between the membranes, so these don't reach far into it.
+    within = np.where(objects == 0, 2 * depth, depth)
+    opacity = np.clip(contrast + synapse, 0.12, 1.15) * np.exp(-0.5 * (within / widened) ** 2)
     image += opacity * (MEMBRANE - image)
     return image
 

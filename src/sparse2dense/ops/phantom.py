@@ -63,7 +63,7 @@ class PhantomSettings:
     roughness_nm: float = 20.0
     extracellular_nm: float = 0.0
     membrane_nm: float = 22.0
-    membrane_contrast: float = 0.8
+    membrane_contrast: float = 0.85
     membrane_fading: float = 0.25
     mitochondria: float = 1.0
     vesicles: float = 1.0
@@ -187,7 +187,7 @@ def _open_extracellular(objects: np.ndarray, width: float, rng: np.random.Genera
     if width <= 0:
         return objects
     distance = edt.edt(np.ascontiguousarray(objects), black_border=False, parallel=1) - 0.5
-    local = 0.5 * width * np.exp(0.6 * smooth_noise(objects.shape, 24, rng))
+    local = 0.5 * width * np.exp(0.4 * smooth_noise(objects.shape, 24, rng))
     return np.where(distance < local, 0, objects)
 
 
