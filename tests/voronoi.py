@@ -16,8 +16,8 @@ def voronoi(shape: Sequence[int], cells: int, seed: int = 0, ids: Sequence[int] 
     points = rng.random((cells, len(shape))) * np.asarray(shape)
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     nearest = np.argmin(((grid[..., None, :] - points) ** 2).sum(-1), axis=-1)
-    labels = np.arange(1, cells + 1) if ids is None else np.asarray(ids)
-    return labels.astype(np.uint64)[nearest]
+    labels = np.asarray(range(1, cells + 1) if ids is None else ids, np.uint64)
+    return labels[nearest]
 
 
 def noisy_affinities(
