@@ -34,6 +34,8 @@ __all__ = [
     "read_benchmarks",
     "read_best",
     "read_scores",
+    "rules_by_cost",
+    "sorted_tracks",
 ]
 
 VOI_COLUMNS = {"voi_sum": "VOI sum", "voi_split": "VOI split", "voi_merge": "VOI merge"}
@@ -97,11 +99,15 @@ def marks(best: Sequence[Mapping[str, Any]], volume: str, track: str) -> dict[st
     return found
 
 
+def sorted_tracks(tracks: Iterable[str]) -> list[str]:
+    """Distinct tracks in the order in which the method makes them, others behind."""
+    order = {"pseudo": 0, "bootstrapped": 1, "baseline": 2}
+    return sorted(set(tracks), key=lambda track: (order.get(track, len(order)), track))
+
+
 def _curves(scores: pd.DataFrame, volume: str, convention: str) -> list[tuple[str, pd.DataFrame]]:
     chosen = scores[(scores["volume"] == volume) & (scores["convention"] == convention)]
-    order = {"pseudo": 0, "bootstrapped": 1, "baseline": 2}
-    tracks = sorted(chosen["track"].unique(), key=lambda track: (order.get(track, 3), track))
-    return [(track, chosen[chosen["track"] == track].sort_values("threshold")) for track in tracks]
+    return [(t, chosen[chosen["track"] == t].sort_values("threshold")) for t in sorted_tracks(chosen["track"])]
 
 
 def _draw_curves(
@@ -267,7 +273,7 @@ def _say_empty(axes: Iterable[Axes], text: str) -> None:
         one.text(0.5, 0.5, text, ha="center", va="center", transform=one.transAxes)
 
 
-def panel_svg(draw: Callable[[Axes], None], name: str, width: float = 3.6, height: float = 2.7) -> str:
+def panel_svg(draw: Callable[[Axes], None], name: str, width: float = 4.4, height: float = 2.9) -> str:
     """One panel as an `svg` element for a page: text stays text, ink is `currentColor`, no background.
 
     `name` is read aloud in place of the chart; it also keeps the element ids of different panels apart.

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_rgb
 
 from sparse2dense.stages.charts import figure_losses, figure_resources, figure_scores
 from sparse2dense.stages.colours import (
+    BLUE,
     DISAGREEMENT_COLOURS,
+    VERMILLION,
     disagreement,
     label_colours,
     match_labels,
     matched_colours,
 )
-from sparse2dense.stages.pictures import Plane, Row, choose_planes, montage, outlined, read_plane, traced
+from sparse2dense.stages.pictures import Plane, Row, choose_planes, montage, outlined, read_plane, tinted, traced
 from sparse2dense.volumes.volume import Volume, open_volume
 
 __all__ = [
@@ -38,11 +39,11 @@ def figure_prediction(
     stacked_affinities: Path | None,
     stacked_descriptors: Path | None,
     output: Path,
-    sections: Sequence[int] | None = None,
+    sections: Sequence[int] | int = 3,
 ) -> None:
     """Show what the 2D net sees: raw, its shortest and longest affinities, and three descriptors as RGB.
 
-    `sections` are section numbers of `raw`, three spread over the depth by default; an absent volume has no column.
+    `sections` are section numbers of `raw`, or how many to spread over its depth; an absent volume has no column.
     """
     grid = open_volume(raw)
     planes = choose_planes(grid, sections, cross=False)
@@ -65,10 +66,10 @@ def figure_prediction(
     montage(_rows(planes, *columns), titles, output)
 
 
-def figure_affinities(raw: Path, affinities: Path, output: Path) -> None:
-    """Show 3D affinities to the nearest neighbours (red z, green y, blue x) on three sections and one xz cut."""
+def figure_affinities(raw: Path, affinities: Path, output: Path, sections: Sequence[int] | int = 3) -> None:
+    """Show 3D affinities to the nearest neighbours (red z, green y, blue x) on some sections and one xz cut."""
     grid, predicted = open_volume(raw), open_volume(affinities)
-    planes = choose_planes(grid)
+    planes = choose_planes(grid, sections)
     nearest = _nearest_channels(predicted)
     values = [_fractions(read_plane(predicted, grid, plane))[nearest] for plane in planes]
     titles = ["raw", "affinities: red z, green y, blue x", "lowest of the three: boundaries are dark"]
@@ -76,10 +77,10 @@ def figure_affinities(raw: Path, affinities: Path, output: Path) -> None:
     montage(_rows(planes, _grey(grid, planes), colours, lowest), titles, output)
 
 
-def figure_fragments(raw: Path, fragments: Path, output: Path) -> None:
-    """Show the fragments beside and over raw, on three sections and one xz cut; the same id has the same colour."""
+def figure_fragments(raw: Path, fragments: Path, output: Path, sections: Sequence[int] | int = 3) -> None:
+    """Show the fragments beside and over raw, on some sections and one xz cut; the same id has the same colour."""
     grid, volume = open_volume(raw), open_volume(fragments)
-    planes = choose_planes(grid)
+    planes = choose_planes(grid, sections)
     greys, labels = _grey(grid, planes), [read_plane(volume, grid, plane) for plane in planes]
     coloured = [outlined(label_colours(ids), ids) for ids in labels]
     over = [traced(ids, grey) for ids, grey in zip(labels, greys, strict=True)]
@@ -88,15 +89,17 @@ def figure_fragments(raw: Path, fragments: Path, output: Path) -> None:
     montage(_rows(planes, greys, coloured, over), titles, output)
 
 
-def figure_segmentation(raw: Path, segmentation: Path, truth: Path | None, output: Path) -> None:
-    """Show raw, truth and a segmentation on three sections and one xz cut, and where the last two disagree.
+def figure_segmentation(
+    raw: Path, segmentation: Path, truth: Path | None, output: Path, sections: Sequence[int] | int = 3
+) -> None:
+    """Show raw, truth and a segmentation on some sections and one xz cut, and where the last two disagree.
 
     A segment wears the colour of the truth object it overlaps most, one segment per object, matched within the
     planes shown: a colour that differs from the truth beside it is an error. Without truth, segments wear
     the colour of their id.
     """
     grid, volume = open_volume(raw), open_volume(segmentation)
-    planes = choose_planes(grid)
+    planes = choose_planes(grid, sections)
     greys, labels = _grey(grid, planes), [read_plane(volume, grid, plane) for plane in planes]
     if truth is None:
         coloured = [outlined(label_colours(ids), ids) for ids in labels]
@@ -111,10 +114,10 @@ def figure_segmentation(raw: Path, segmentation: Path, truth: Path | None, outpu
     for grey, ids, true in zip(greys, labels, objects, strict=True):
         columns[1].append(outlined(label_colours(true), true))
         columns[2].append(outlined(matched_colours(ids, matching), ids))
-        errors = np.repeat(grey[..., None], 3, axis=-1).astype(np.float32)
-        for kind, where in disagreement(ids, true, matching).items():
-            errors[where] = 0.35 * errors[where] + 0.65 * np.array(to_rgb(DISAGREEMENT_COLOURS[kind]), np.float32)
-        columns[3].append(errors)
+        errors = disagreement(ids, true, matching)
+        # gaps between segments are everywhere and rarely matter
+        shares = {"split": 0.65, "merged": 0.65, "missing": 0.3}
+        columns[3].append(tinted(grey, [(errors[kind], DISAGREEMENT_COLOURS[kind], shares[kind]) for kind in errors]))
     legend = [
         ("split off its object", DISAGREEMENT_COLOURS["split"]),
         ("merged into another object's segment", DISAGREEMENT_COLOURS["merged"]),
@@ -146,7 +149,12 @@ def figure_annotation(raw: Path, labels: Path, mask: Path, output: Path, section
 
 
 def figure_pseudo_truth(
-    raw: Path, segmentation: Path, pseudo_truth: Path, output: Path, counts: Path | None = None
+    raw: Path,
+    segmentation: Path,
+    pseudo_truth: Path,
+    output: Path,
+    counts: Path | None = None,
+    sections: Sequence[int] | int = 3,
 ) -> None:
     """Show a segmentation before and after the filters that make it pseudo truth, and what they took away or added.
 
@@ -154,25 +162,23 @@ def figure_pseudo_truth(
     in the titles.
     """
     grid, before, after = open_volume(raw), open_volume(segmentation), open_volume(pseudo_truth)
-    planes = choose_planes(grid)
+    planes = choose_planes(grid, sections)
     greys = _grey(grid, planes)
     columns: list[list[np.ndarray]] = [greys, [], [], []]
     seen = np.zeros(2, int)
     for grey, plane in zip(greys, planes, strict=True):
         old, new = read_plane(before, grid, plane), read_plane(after, grid, plane)
-        changed = np.repeat(grey[..., None], 3, axis=-1).astype(np.float32)
-        for kind, where in (("merged", (old != 0) & (new == 0)), ("split", (old == 0) & (new != 0))):
-            changed[where] = 0.35 * changed[where] + 0.65 * np.array(to_rgb(DISAGREEMENT_COLOURS[kind]), np.float32)
+        taken, added = (old != 0) & (new == 0), (old == 0) & (new != 0)
         columns[1].append(outlined(label_colours(old), old))
         columns[2].append(outlined(label_colours(new), new))
-        columns[3].append(changed)
+        columns[3].append(tinted(grey, [(taken, VERMILLION, 0.65), (added, BLUE, 0.65)]))
         seen += (_count(old), _count(new))
     where = "in these planes"
     totals = pd.read_csv(counts) if counts is not None else pd.DataFrame()
     if "objects" in totals and len(totals):
         seen, where = np.array([totals["objects"].iloc[0], totals["objects"].iloc[-1]]), "objects"
     titles = ["raw", f"before: {seen[0]} {where}", f"after: {seen[1]} {where}", "what the filters changed"]
-    legend = [("taken away", DISAGREEMENT_COLOURS["merged"]), ("added", DISAGREEMENT_COLOURS["split"])]
+    legend = [("taken away", VERMILLION), ("added", BLUE)]
     montage(_rows(planes, *columns), titles, output, legend)
 
 

@@ -25,7 +25,18 @@ from sparse2dense.errors import InputError
 from sparse2dense.stages.colours import ORANGE
 from sparse2dense.volumes.volume import Volume
 
-__all__ = ["Plane", "Row", "choose_planes", "montage", "outlined", "read_plane", "save_png", "style", "traced"]
+__all__ = [
+    "Plane",
+    "Row",
+    "choose_planes",
+    "montage",
+    "outlined",
+    "read_plane",
+    "save_png",
+    "style",
+    "tinted",
+    "traced",
+]
 
 LARGEST_FILE = 290_000  # bytes of a PNG; a report holds dozens of them
 WINDOW = 640  # voxels a side: more than that can't be seen in a panel, and a section may have 100 000
@@ -68,15 +79,15 @@ class Row:
     pictures: Sequence[np.ndarray | None]
 
 
-def choose_planes(volume: Volume, sections: Sequence[int] | None = None, cross: bool = True) -> list[Plane]:
-    """Planes to show: `sections` (default: three spread over the depth, fewer in a thinner volume) and one xz cut.
+def choose_planes(volume: Volume, sections: Sequence[int] | int = 3, cross: bool = True) -> list[Plane]:
+    """Planes to show: `sections` (their numbers, or how many to spread over the depth) and one xz cut.
 
     Raises `InputError` for a section outside the volume.
     """
     depth, height, width = volume.shape[-3:]
     dz, dy, dx = (float(size) for size in volume.voxel_size[-3:])
-    if sections is None:
-        sections = sorted({int((2 * i + 1) * depth / 6) for i in range(3)})
+    if isinstance(sections, int):
+        sections = sorted({int((2 * i + 1) * depth / (2 * sections)) for i in range(sections)})
     for section in sections:
         if not 0 <= section < depth:
             raise InputError(
@@ -123,6 +134,14 @@ def outlined(colours: np.ndarray, labels: np.ndarray, grey: np.ndarray | None = 
         mixed = np.where((labels != 0)[..., None], (1 - alpha) * under + alpha * colours, under)
     mixed[find_boundaries(labels, mode="inner")] *= 0.35
     return np.asarray(mixed)
+
+
+def tinted(grey: np.ndarray, tints: Sequence[tuple[np.ndarray, str, float]]) -> np.ndarray:
+    """A grey picture in 0..1 with colours mixed in: where (boolean), colour, and its share of the mixture."""
+    picture = np.repeat(grey[..., None], 3, axis=-1).astype(np.float32)
+    for where, colour, share in tints:
+        picture[where] = (1 - share) * picture[where] + share * np.array(to_rgb(colour), np.float32)
+    return picture
 
 
 def traced(labels: np.ndarray, grey: np.ndarray) -> np.ndarray:
@@ -187,8 +206,8 @@ def _draw_scale_bar(axes: Axes, across: float) -> None:
     # heights in points, so that the bar stays within a picture of few layers
     corner = axes.transAxes + ScaledTranslation(0, 6 / 72, axes.figure.dpi_scale_trans)
     axes.plot([0.04, 0.04 + length / across], [0, 0], transform=corner, color="white", linewidth=3)
-    place = {"xy": (0.04, 0), "xycoords": "axes fraction", "xytext": (0, 10), "textcoords": "offset points"}
-    axes.annotate(text, **place, color="white", fontsize=8, va="bottom", bbox=box)
+    above = axes.transAxes + ScaledTranslation(0, 10 / 72, axes.figure.dpi_scale_trans)
+    axes.text(0.04, 0, text, transform=above, color="white", fontsize=8, va="bottom", bbox=box)
 
 
 def _round_length(length: float) -> float:

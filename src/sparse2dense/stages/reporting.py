@@ -1,0 +1,353 @@
+"""The report of a run: one HTML page that needs no network, made from the tables and pictures of its stages."""
+
+import base64
+import io
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from sparse2dense.errors import InputError
+from sparse2dense.stages.charts import (
+    CONVENTIONS,
+    VOI_COLUMNS,
+    draw_loss,
+    draw_voi,
+    draw_voi_curve,
+    panel_svg,
+    read_benchmarks,
+    read_best,
+    read_scores,
+    rules_by_cost,
+    sorted_tracks,
+)
+from sparse2dense.stages.colours import track_style
+from sparse2dense.volumes.provenance import plain
+from sparse2dense.volumes.provenance import provenance as make_provenance
+
+__all__ = ["FIGURE_SECTIONS", "write_report"]
+
+log = logging.getLogger(__name__)
+
+PICTURE_BYTES = 14_000_000  # base64 makes 4/3 of it, and the page stays under 20 MB
+FIGURE_SECTIONS = {
+    "segmentation": "Best segmentation",
+    "annotation": "Annotation",
+    "prediction": "2D prediction",
+    "affinities": "3D affinities",
+    "fragments": "Fragments",
+    "pseudo_truth": "Pseudo ground truth",
+    "scores": "Scores",
+    "losses": "Training",
+    "resources": "Time and memory",
+}
+MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚"}
+Figure = tuple[str, str, Path]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it stands in the page."""
+
+    title: str
+    caption: str
+    source: str  # a data URI
+    width: int
+    height: int
+
+
+def write_report(
+    output: Path,
+    *,
+    run: str,
+    config: Mapping[str, Any],
+    scores: Sequence[Path],
+    best: Sequence[Path],
+    losses: Mapping[str, Path],
+    figures: Mapping[str, Sequence[Figure]],
+    annotation: Sequence[Path],
+    benchmarks: Sequence[Path],
+    pseudo_truth: Sequence[Path] = (),
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the report of a run as one HTML page under 20 MB that loads nothing.
+
+    Parameters
+    ----------
+    output
+        The page; it appears under its name only when it is complete.
+    run, config
+        Name and configuration of the run, defaults included.
+    scores, best
+        `scores.csv` and `best.json` of every track and scored volume.
+    losses
+        Name of each net and its `losses.csv`.
+    figures
+        Section (a key of `FIGURE_SECTIONS`) and its pictures: title, caption, PNG file.
+    annotation
+        `annotation.csv` and `annotation.json` of the annotated volumes, in directories named after these.
+    benchmarks
+        Snakemake's benchmark tables.
+    pseudo_truth
+        `pseudo_truth.csv` of the volumes, as `<volume>/pseudo/pseudo_truth.csv`.
+    provenance
+        What `volumes.provenance.provenance` returns; made here by default.
+
+    Whatever is empty leaves a section that says so. Raises InputError for an unknown section or a missing file.
+    """
+    check_files([*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth], figures)
+    table, records = read_scores(scores), read_best(best)
+    environment = Environment(
+        loader=PackageLoader("sparse2dense.stages", "report_template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(bits=bits, count=count, duration=duration)
+    page = environment.get_template("page.html.j2").render(
+        run=run,
+        style=Markup(environment.get_template("style.css").render()),
+        behaviour=Markup(environment.get_template("page.js").render()),
+        summaries=summarise(table, records, config),
+        efforts=annotation_efforts(annotation),
+        score_charts=score_charts(table, records),
+        score_rows=score_rows(table, records),
+        looks=track_looks(table, records),
+        figures=embed(figures),
+        loss_charts=loss_charts(losses),
+        filters=filter_tables(pseudo_truth),
+        rules=with_parts(rules_by_cost(read_benchmarks(benchmarks)), ("seconds", "peak_mb")),
+        jobs=rows_of(read_benchmarks(benchmarks)),
+        config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
+        border=(config.get("evaluate") or {}).get("border"),
+        provenance=provenance or make_provenance("report", config, {}),
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    unfinished.write_text(page, encoding="utf-8")
+    unfinished.replace(output)
+    log.info("report of %s: %.1f MB", run, len(page) / 1e6)
+
+
+def check_files(files: Sequence[Path], figures: Mapping[str, Sequence[Figure]]) -> None:
+    """Raise InputError for a section of pictures that the page doesn't have, or a file that isn't there."""
+    for section in figures:
+        if section not in FIGURE_SECTIONS:
+            raise InputError(
+                f"the report has no section {section!r} for pictures",
+                allowed=", ".join(FIGURE_SECTIONS),
+                remedy="name one of these sections",
+            )
+    for file in [*files, *(figure[2] for group in figures.values() for figure in group)]:
+        if not file.is_file():
+            raise InputError(
+                f"{file} is not there",
+                allowed="files that the stages of the run have written",
+                remedy="make the file first, or leave it out: the report says what is absent",
+            )
+
+
+def bits(value: Any) -> str:
+    """Three decimals; a dash where there is no number."""
+    return "–" if value is None or not np.isfinite(float(value)) else f"{float(value):.3f}"
+
+
+def count(value: Any) -> str:
+    """An integer with thin spaces between thousands; a dash where there is no number."""
+    return "–" if value is None or not np.isfinite(float(value)) else f"{float(value):,.0f}".replace(",", "\u2009")
+
+
+def duration(seconds: Any) -> str:
+    """Seconds in the two largest units that say something."""
+    if seconds is None or not np.isfinite(float(seconds)):
+        return "–"
+    if float(seconds) < 60:
+        return f"{float(seconds):.1f} s"
+    whole = round(float(seconds))
+    minutes, hours = whole // 60 % 60, whole // 3600
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {whole % 60:02d} s"
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dictionaries, NaN as None."""
+    return [
+        {str(key): None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def with_parts(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a table, each with `<column>_part`: its share of the largest value, 0..1, for the bars."""
+    for column in columns:
+        largest = table[column].max() if len(table) else 0
+        table = table.assign(**{f"{column}_part": (table[column] / largest).fillna(0) if largest else 0.0})
+    return rows_of(table)
+
+
+def track_looks(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Colour and marker of every track of the run, in the order of the method."""
+    tracks = sorted_tracks({*table["track"], *(record["track"] for record in records)})
+    styles = {track: track_style(track, tracks) for track in tracks}
+    return {track: {"colour": colour, "marker": MARKERS[marker]} for track, (colour, marker) in styles.items()}
+
+
+def summarise(
+    table: pd.DataFrame, records: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Per volume and track: the best and the chosen threshold, with the scores of both conventions at each.
+
+    Test volumes stand first. Where `best.json` is absent the best threshold is read from the table.
+    """
+    known = {(record["volume"], record["track"]): record for record in records}
+    roles = {name: volume.get("role") for name, volume in (config.get("volumes") or {}).items()}
+    pairs = {*zip(table["volume"], table["track"], strict=True), *known}
+    place = {track: i for i, track in enumerate(sorted_tracks({track for _, track in pairs}))}
+    summaries = []
+    for volume, track in sorted(pairs, key=lambda p: (roles.get(p[0]) != "test", p[0], place[p[1]])):
+        curve = table[(table["volume"] == volume) & (table["track"] == track)]
+        record = known.get((volume, track), {})
+        found = {kind: record.get(kind) for kind in ("chosen", "best")}
+        interior = curve[curve["convention"] == "interior"]
+        if not found["best"] and interior["voi_sum"].notna().any():
+            found["best"] = rows_of(interior.loc[[interior["voi_sum"].idxmin()]])[0]
+        points = {kind: scored_point(point, curve) for kind, point in found.items()}
+        summaries.append({"volume": volume, "role": roles.get(volume), "track": track, **points})
+    return summaries
+
+
+def scored_point(point: Mapping[str, Any] | None, curve: pd.DataFrame) -> dict[str, Any] | None:
+    """A threshold, the reason for it, and its scores in both conventions; None where there is no threshold."""
+    if not point or point.get("threshold") is None:
+        return None
+    threshold = float(point["threshold"])
+    here = curve[np.isclose(curve["threshold"].to_numpy(float), threshold, rtol=1e-9, atol=1e-12)]
+    scores: dict[str, Any] = {"interior": dict(point), "all": None}
+    for convention in CONVENTIONS:
+        rows = rows_of(here[here["convention"] == convention])
+        scores[convention] = rows[0] if rows else scores[convention]
+    return {"threshold": threshold, "reason": point.get("reason"), **scores}
+
+
+def score_rows(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the scores table; `mark` lists what a row is: best, chosen or neither."""
+    points = [
+        (record["volume"], record["track"], kind, float(record[kind]["threshold"]))
+        for record in records
+        for kind in ("best", "chosen")
+        if (record.get(kind) or {}).get("threshold") is not None
+    ]
+    rows = rows_of(table)
+    for row in rows:
+        here = (row["volume"], row["track"])
+        row["mark"] = [kind for *where, kind, at in points if tuple(where) == here and np.isclose(at, row["threshold"])]
+    return rows
+
+
+def score_charts(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per scored volume and convention: VOI sum, split and merge per threshold, and split against merge, as SVG."""
+    charts = []
+    for volume in table["volume"].unique():
+        for convention in CONVENTIONS:
+            if not ((table["volume"] == volume) & (table["convention"] == convention)).any():
+                continue
+            where = f"{volume}, convention {convention}"
+            panels = []
+            for column, label in VOI_COLUMNS.items():
+
+                def draw(axes: Any, v: str = volume, c: str = convention, k: str = column) -> None:
+                    draw_voi(axes, table, records, v, c, k)
+
+                panels.append(Markup(panel_svg(draw, f"{label} per threshold, {where}")))
+
+            def curve(axes: Any, v: str = volume, c: str = convention) -> None:
+                draw_voi_curve(axes, table, records, v, c)
+
+            panels.append(Markup(panel_svg(curve, f"VOI merge against VOI split, {where}")))
+            charts.append({"volume": volume, "convention": convention, "panels": panels})
+    return charts
+
+
+def loss_charts(losses: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Per net: its last and lowest losses in words, and panels of the loss against steps and minutes."""
+    charts = []
+    for net, file in losses.items():
+        table = pd.read_csv(file)
+        validation = table["validation_loss"].dropna() if "validation_loss" in table else pd.Series(dtype=float)
+        panels = []
+        for against in ("step", "minutes"):
+
+            def draw(axes: Any, t: pd.DataFrame = table, a: str = against) -> None:
+                draw_loss(axes, t, a)
+                axes.legend()
+
+            panels.append(Markup(panel_svg(draw, f"loss of net {net} against {against}", height=2.4)))
+        steps, seconds = (table["step"].max(), table["seconds"].max()) if len(table) else (None, None)
+        at = table["step"].iloc[int(table["validation_loss"].argmin())] if len(validation) else None
+        lowest = validation.min() if len(validation) else None
+        charts.append(
+            {"net": net, "panels": panels, "steps": steps, "seconds": seconds, "lowest": lowest, "at": at},
+        )
+    return charts
+
+
+def annotation_efforts(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Per annotated volume: sections, objects and voxels painted, from `annotation.csv` and `annotation.json`."""
+    efforts: dict[str, dict[str, Any]] = {}
+    for file in sorted(files, key=lambda path: path.suffix):
+        effort = efforts.setdefault(file.parent.name, {"sections": None, "objects": None, "voxels": None, "rows": []})
+        if file.suffix == ".csv":
+            table = pd.read_csv(file)
+            effort["rows"] = rows_of(table)
+            effort["objects"] = len(table)
+            effort["voxels"] = int(table["voxels"].sum())
+        else:
+            for key, value in json.loads(file.read_text()).items():
+                if key in ("sections", "objects", "voxels"):
+                    effort[key] = len(value) if isinstance(value, list) else value
+    return [{"volume": volume, **effort} for volume, effort in efforts.items()]
+
+
+def filter_tables(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """The tables of counts before and after the filters of the pseudo ground truth, with the volume of each."""
+    tables = []
+    for file in files:
+        table = pd.read_csv(file)
+        volume = file.parent.parent.name if file.parent.name == "pseudo" else file.parent.name
+        tables.append({"volume": volume, "columns": list(table.columns), "rows": rows_of(table)})
+    return tables
+
+
+def embed(figures: Mapping[str, Sequence[Figure]]) -> dict[str, list[Picture]]:
+    """The pictures of every section as data URIs, made smaller where all together would make the page too large."""
+    files = [figure[2] for group in figures.values() for figure in group]
+    total = sum(file.stat().st_size for file in files)
+    share = PICTURE_BYTES // len(files) if total > PICTURE_BYTES else total
+    return {
+        section: [Picture(title, caption, *data_uri(file, share)) for title, caption, file in figures.get(section, ())]
+        for section in FIGURE_SECTIONS
+    }
+
+
+def data_uri(file: Path, limit: int) -> tuple[str, int, int]:
+    """A picture as data URI with its width and height in pixels; a file above `limit` bytes becomes a smaller JPEG."""
+    content, kind = file.read_bytes(), "png"
+    with Image.open(io.BytesIO(content)) as opened:
+        picture = opened.convert("RGB") if len(content) > limit else opened.copy()
+    while len(content) > limit and min(picture.size) > 32:
+        buffer = io.BytesIO()
+        picture.save(buffer, format="jpeg", quality=80)
+        content, kind = buffer.getvalue(), "jpeg"
+        if len(content) > limit:
+            picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}", picture.width, picture.height
