@@ -1,27 +1,27 @@
-"""Where tests find golden values and public data that aren't part of the project."""
+"""Where the tests find golden values and data that aren't part of the repository."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def _folder(variable: str, default: str) -> Path:
-    folder = Path(os.environ.get(variable, ROOT / default))
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent; set {variable} to the folder that holds it")
-    return folder
+def _directory(variable: str, default: Path) -> Path:
+    path = Path(os.environ.get(variable, default))
+    if not path.is_dir():
+        pytest.skip(f"{path} is absent; set {variable}")
+    return path
 
 
 @pytest.fixture(scope="session")
 def reference_dir() -> Path:
-    """The folder of golden values: SPARSE2DENSE_REFERENCE, or ../shared/reference."""
-    return _folder("SPARSE2DENSE_REFERENCE", "../shared/reference")
+    """Directory of golden values: SPARSE2DENSE_REFERENCE, or shared/reference beside the repository."""
+    return _directory("SPARSE2DENSE_REFERENCE", REPOSITORY.parent / "shared" / "reference")
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of public data: SPARSE2DENSE_DATA, or ../shared/data."""
-    return _folder("SPARSE2DENSE_DATA", "../shared/data")
+    """Directory of real volumes: SPARSE2DENSE_DATA, or shared/data beside the repository."""
+    return _directory("SPARSE2DENSE_DATA", REPOSITORY.parent / "shared" / "data")

@@ -17,7 +17,16 @@ from scipy.spatial import cKDTree
 
 from sparse2dense.errors import InputError
 
-__all__ = ["ANCESTOR", "BOOTSTRAPPER", "NEUROPIL", "Shapes", "Variant", "smooth_noise", "synthetic_labels"]
+__all__ = [
+    "ANCESTOR",
+    "BOOTSTRAPPER",
+    "NEUROPIL",
+    "Shapes",
+    "Variant",
+    "log_uniform",
+    "smooth_noise",
+    "synthetic_labels",
+]
 
 Variant = Literal["tubes", "tessellation", "points", "draw"]
 Range = tuple[float, float]
@@ -113,7 +122,7 @@ def synthetic_labels(
     if variant == "draw":
         variant = ("tubes", "tessellation", "points")[rng.integers(3)]
     spacing = np.array([rng.uniform(*anisotropy), 1.0, 1.0])
-    diameter = _log_uniform(rng, shapes.diameter)
+    diameter = log_uniform(rng, shapes.diameter)
     extent = np.array(shape) * spacing
     stretch = np.eye(3)
     reach = np.inf
@@ -122,7 +131,7 @@ def synthetic_labels(
         if rng.random() < shapes.matrix_probability:
             reach = 0.25 * diameter
     elif variant == "tessellation":
-        stretch = _stretch(rng, _log_uniform(rng, shapes.stretch))
+        stretch = _stretch(rng, log_uniform(rng, shapes.stretch))
         seeds, radii, owners = _cells(extent, diameter, stretch, rng, shapes)
     else:
         diameter = max(diameter, 12.0)
@@ -169,7 +178,8 @@ def _spline_matrix(size: int, spacing: float, phase: float) -> FloatArray:
     return (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
-def _log_uniform(rng: np.random.Generator, limits: Range) -> float:
+def log_uniform(rng: np.random.Generator, limits: Range) -> float:
+    """Draw a number whose logarithm is uniform between those of `limits`."""
     return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))
 
 
@@ -220,8 +230,8 @@ def _cells(
     joins = rng.random(count) < rng.uniform(*shapes.joined)
     if joins.any():
         at = seeds @ stretch.T
-        neighbour = cKDTree(at).query(at[joins], k=2)[1][:, 1]
-        owners[joins] = owners[neighbour]
+        _, nearest = cKDTree(at).query(at[joins], k=2)
+        owners[joins] = owners[np.asarray(nearest)[:, 1]]
     return seeds, radii, owners
 
 
@@ -244,7 +254,7 @@ def _tubes(
         heading = bundle / np.linalg.norm(bundle, axis=1, keepdims=True)
     radii = 0.5 * diameter * np.exp(spread * rng.standard_normal(count))
     owners = np.arange(1, count + 1, dtype=np.uint32)
-    bend = 1.0 / np.sqrt(_log_uniform(rng, shapes.straightness) * diameter)
+    bend = 1.0 / np.sqrt(log_uniform(rng, shapes.straightness) * diameter)
     walks = [_walk(begin, sign * heading, radii, owners, (lower, upper), bend, rng) for sign in (1.0, -1.0)]
     points, sizes, owner = (np.concatenate(parts) for parts in zip(*walks, strict=True))
     branches = rng.poisson(rng.uniform(*shapes.branches) * count)
