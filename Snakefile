@@ -1,0 +1,49 @@
+# Entry point: configuration, rules in the order of the stages, default target.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# Not beside a --configfile of the user: Snakemake would merge the demo's volumes into theirs.
+if "volumes" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=f"results/{config['run']}",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
+
+
+report: "workflow/report/workflow.rst"
+
+
+# `resources: gpu: 1` in profiles/default limits local runs only: on SLURM every job has its own GPU.
+resource_scopes:
+    gpu="local",
+
+
+wildcard_constraints:
+    volume=either(VOLUMES),
+    track="pseudo|bootstrapped|baseline",
+    threshold=r"best|chosen|\d+|\d+\.\d*[1-9]",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/segment.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/bootstrap.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report.html",

@@ -1,0 +1,258 @@
+"""The configuration of a run: defaults and permitted values from its schema, and every problem named at once.
+
+The schema (`workflow/schemas/config.schema.yaml`) is the only place where keys, defaults and descriptions stand. This
+module fills the defaults in, reports what the schema refuses, and writes `config/README.md` from it:
+
+    python -m sparse2dense.stages.configuration workflow/schemas/config.schema.yaml > config/README.md
+"""
+
+import copy
+import difflib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from sparse2dense.errors import InputError
+from sparse2dense.stages.consistency import inconsistencies
+
+__all__ = ["complete", "key_table", "load_schema", "problems"]
+
+Schema = dict[str, Any]
+
+
+def load_schema(path: Path) -> Schema:
+    """Return the JSON schema in the YAML file `path`, checked to be one."""
+    schema: Schema = yaml.safe_load(path.read_text())
+    Draft202012Validator.check_schema(schema)
+    return schema
+
+
+def complete(config: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """Return `config` with every default of `schema` filled in.
+
+    Raises
+    ------
+    InputError
+        For the first of the `problems`.
+    """
+    found = problems(config, schema)
+    if found:
+        raise found[0]
+    return with_defaults(config, schema)
+
+
+def problems(config: Mapping[str, Any], schema: Schema) -> list[InputError]:
+    """Return everything that is wrong with `config`: first what the schema refuses, else keys that contradict."""
+    full = with_defaults(config, schema)
+    refused = [problem for error in violations(full, schema) for problem in explained(error, schema)]
+    return refused or inconsistencies(full)
+
+
+def with_defaults(config: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """Return a copy of `config` in which missing keys have the schema's defaults, at every depth."""
+    result: dict[str, Any] = fill(copy.deepcopy(dict(config)), schema, schema)
+    return result
+
+
+def resolve(schema: Schema, root: Schema) -> Schema:
+    """Return `schema` with the definition it refers to; what stands beside `$ref` overrides the definition."""
+    if "$ref" not in schema:
+        return schema
+    target = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return {**resolve(target, root), **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def fill(value: Any, schema: Schema, root: Schema) -> Any:
+    """Return `value` with the defaults of `schema` where it is a mapping without them."""
+    schema = resolve(schema, root)
+    if not isinstance(value, dict):
+        return value
+    known = schema.get("properties", {})
+    others = schema.get("additionalProperties")
+    result = {}
+    for key, item in value.items():
+        name = str(key)  # YAML reads `1:` as a number
+        below = known.get(name, others if isinstance(others, dict) else {})
+        result[name] = fill(item, below, root)
+    for key, below in known.items():
+        below = resolve(below, root)
+        if key not in result and "default" in below:
+            result[key] = fill(copy.deepcopy(below["default"]), below, root)
+    return result
+
+
+def violations(config: Mapping[str, Any], schema: Schema) -> Iterator[ValidationError]:
+    """Yield what the schema refuses; of alternatives, only the violations of the one that was meant."""
+    errors = Draft202012Validator(schema).iter_errors(config)
+    for error in sorted(errors, key=lambda error: [str(part) for part in error.absolute_path]):
+        meant = [
+            inner for inner in error.context or [] if isinstance(error.instance, dict) and inner.validator != "type"
+        ]
+        yield from meant or [error]
+
+
+def explained(error: ValidationError, root: Schema) -> Iterator[InputError]:
+    """Yield a message for users for every key that `error` is about."""
+    path = key_path(error.absolute_path)
+    schema = resolve(error.schema, root)
+    if error.validator == "additionalProperties":
+        for key in sorted(set(error.instance) - set(schema["properties"])):
+            yield unknown_key(f"{path}.{key}".lstrip("."), key, error.instance[key], sorted(schema["properties"]))
+    elif error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        wanted = resolve(schema.get("properties", {}).get(missing, {}), root)
+        yield InputError(
+            f"the key `{f'{path}.{missing}'.lstrip('.')}` is missing",
+            allowed=allowed_values(wanted, root),
+            remedy=f"add it: {wanted.get('description', '')}".strip(),
+        )
+    elif error.parent is not None and error.parent.validator == "propertyNames":
+        yield bad_name(key_path(error.parent.absolute_path), error.instance)
+    elif error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
+        yield bad_name(path, error.instance)
+    else:
+        where = schema_at(error.absolute_path, root)
+        yield InputError(
+            f"`{path}` is {shown(error.instance)}",
+            allowed=allowed_values(where, root),
+            remedy=f"change `{path}`: {where.get('description', 'see config/README.md')}",
+        )
+
+
+def unknown_key(path: str, key: str, value: Any, known: list[str]) -> InputError:
+    """Say that nothing is called `path`, and which known key is nearest to it."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return InputError(
+        f"`{path}` (value {shown(value)}) is not a key of the configuration",
+        allowed=", ".join(known),
+        remedy=f"did you mean `{near[0]}`?" if near else "remove it, or see config/README.md",
+    )
+
+
+def bad_name(path: str, name: str) -> InputError:
+    """Say that `name` can't be part of a file name."""
+    return InputError(
+        f"`{path}.{name}`: {name!r} is not a name",
+        allowed="letters, digits and _",
+        remedy=f"rename {name!r}; the name becomes a directory of the results",
+    )
+
+
+def schema_at(path: Any, root: Schema) -> Schema:
+    """Return the schema of the innermost named key on `path`; entries of lists belong to the list's key."""
+    here = root
+    for part in path:
+        if isinstance(part, int):
+            break
+        here = resolve(here, root)
+        branches = [here, *(resolve(branch, root) for branch in here.get("anyOf", []))]
+        following = [branch["properties"][part] for branch in branches if part in branch.get("properties", {})]
+        others = here.get("additionalProperties")
+        below = following[0] if following else others
+        if not isinstance(below, dict):
+            break
+        here = below
+    return resolve(here, root)
+
+
+def key_path(path: Any) -> str:
+    """Return a path of keys and list positions as users write it: `nets.2d.offsets[0]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")
+
+
+def shown(value: Any) -> str:
+    """Return `value` as YAML writes it, on one line, shortened."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def allowed_values(schema: Schema, root: Schema) -> str:
+    """Return in words what `schema` accepts."""
+    schema = resolve(schema, root)
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "anyOf" in schema:
+        return "; or ".join(allowed_values(branch, root) for branch in schema["anyOf"])
+    kinds = schema.get("type", "object")
+    return "; or ".join(kind_in_words(kind, schema, root) for kind in ([kinds] if isinstance(kinds, str) else kinds))
+
+
+def kind_in_words(kind: str, schema: Schema, root: Schema) -> str:
+    """Return in words what `schema` accepts of one JSON type."""
+    if kind == "array":
+        least, most = schema.get("minItems"), schema.get("maxItems")
+        number = f"{least} " if least and least == most else f"at least {least} " if least else ""
+        inner = allowed_values(schema["items"], root)
+        return f"list of {number}({inner})"
+    if kind == "object":
+        keys = ", ".join(schema.get("properties", {}))
+        return f"block with the keys {keys}" if keys else "block of names"
+    words = {
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+        "boolean": "true or false",
+        "null": "null",
+    }
+    text = words[kind]
+    if kind in ("integer", "number"):
+        bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+        limits = [f"{sign} {schema[name]}" for name, sign in bounds.items() if name in schema]
+        text += "".join(f" {limit}" if not place else f" and {limit}" for place, limit in enumerate(limits))
+    if kind == "string" and "pattern" in schema:
+        text += f" like {schema['pattern']}"
+    return text
+
+
+def key_table(schema: Schema) -> str:
+    """Return `config/README.md`: every key with default, permitted values and meaning, as Markdown tables by block."""
+    lines = [
+        "# Keys of the configuration",
+        "",
+        "Written from `workflow/schemas/config.schema.yaml` by `python -m sparse2dense.stages.configuration`.",
+        "Keys left out take the default; unknown keys are errors. Numbers in square brackets are in the order z, y, x.",
+        "",
+    ]
+    for title, block in blocks("", schema, schema):
+        lines += [f"## {title or 'Top level'}", "", block.get("description", ""), ""]
+        lines += ["| key | default | allowed | meaning |", "| --- | --- | --- | --- |"]
+        required = block.get("required", [])
+        for key, below in block["properties"].items():
+            below = resolve(below, schema)
+            default = "required" if key in required else f"`{shown_default(below)}`" if "default" in below else "none"
+            cells = [f"`{key}`", default, allowed_values(below, schema), below.get("description", "")]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def shown_default(schema: Schema) -> str:
+    """Return the default as it would stand in the file; blocks show as `{}`."""
+    return json.dumps(schema["default"])
+
+
+def blocks(title: str, schema: Schema, root: Schema) -> Iterator[tuple[str, Schema]]:
+    """Yield every block of keys below `schema` with its key path, outermost first."""
+    schema = resolve(schema, root)
+    if schema.get("properties"):
+        yield title, schema
+    below = dict(schema.get("properties", {}))
+    if isinstance(schema.get("additionalProperties"), dict):
+        below["<name>"] = schema["additionalProperties"]
+    for key, inner in below.items():
+        yield from blocks(f"{title}.{key}".lstrip("."), inner, root)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(key_table(load_schema(Path(sys.argv[1]))))

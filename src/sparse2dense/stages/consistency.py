@@ -1,0 +1,280 @@
+"""What the schema can't see: keys of the configuration that contradict each other."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.thresholds import threshold_name, thresholds
+
+__all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "threshold_names"]
+
+Config = Mapping[str, Any]
+SOURCES = ("raw", "truth", "painted", "painted_mask")
+# What nets predict and read, by kind. `stages.nets.KINDS` says the same beside much more, but importing it takes seconds.
+PREDICTED = {
+    "2d_mtlsd": ("affinities", "descriptors"),
+    "2d_lsd": ("descriptors",),
+    "2d_affs": ("affinities",),
+    "3d_mtlsd": ("affinities", "descriptors"),
+    "3d_affs": ("affinities",),
+}
+LIFT_INPUTS = {f"3d_affs_from_{kind}": heads for kind, heads in PREDICTED.items() if kind.startswith("2d")}
+
+
+def inconsistencies(config: Config) -> list[InputError]:
+    """Return every contradiction between keys of a configuration that has its defaults and fits its schema."""
+    checks: tuple[Callable[[Config], Iterator[InputError]], ...] = (
+        volume_problems, run_problems, threshold_problems, net_problems,
+    )  # fmt: skip
+    return [problem for check in checks for problem in check(config)]
+
+
+def addresses(source: Config) -> list[str]:
+    """Return the URLs of a source in the order of its files."""
+    url, sections = source["url"], source["url_sections"]
+    if url is None:
+        return []
+    if isinstance(url, list):
+        return list(url)
+    return [url.format(section=number) for number in range(*sections)] if sections else [url]
+
+
+def threshold_names(setting: Any) -> list[str]:
+    """Return the thresholds of `segment.thresholds` as exact decimals, as they stand in file names."""
+    if isinstance(setting, Mapping):
+        return thresholds(setting["start"], setting["stop"], setting["step"])
+    return [threshold_name(value) for value in setting]
+
+
+def predicted_2d(config: Config) -> tuple[str, ...]:
+    """Return what the 2D net predicts."""
+    return PREDICTED[config["nets"]["2d"]["kind"]]
+
+
+def volume_problems(config: Config) -> Iterator[InputError]:
+    """Check every volume by itself."""
+    for name, volume in config["volumes"].items():
+        path = f"volumes.{name}"
+        yield from image_problems(path, volume)
+        for kind in SOURCES:
+            if kind in volume:
+                yield from source_problems(f"{path}.{kind}", volume[kind])
+        if volume["role"] == "annotated":
+            yield from annotation_problems(path, volume)
+            continue
+        for key in ("annotation", "painted", "painted_mask"):
+            if key in volume:
+                yield InputError(
+                    f"`{path}.{key}` is given, but `{path}.role` is {volume['role']}",
+                    allowed=f"`{key}` on volumes with the role annotated",
+                    remedy=f"remove `{key}`, or set `{path}.role` to annotated",
+                )
+        if volume["role"] == "test" and not has_truth(volume):
+            yield InputError(
+                f"`{path}.role` is test, but `{path}.truth` is missing",
+                allowed="dense truth to score against",
+                remedy="add `truth`, or set the role to unlabelled",
+            )
+
+
+def has_truth(volume: Config) -> bool:
+    """Whether dense truth of the volume is at hand; generated volumes come with theirs."""
+    return "truth" in volume or "phantom" in volume
+
+
+def image_problems(path: str, volume: Config) -> Iterator[InputError]:
+    """Check that there is exactly one image."""
+    if ("phantom" in volume) == ("raw" in volume):
+        both = "phantom" in volume
+        yield InputError(
+            f"`{path}` has {'both `phantom` and `raw`' if both else 'neither `raw` nor `phantom`'}",
+            allowed="one of them: an image from a file or a generated one",
+            remedy="remove one" if both else "add `raw: {path: ..., voxel_size: [z, y, x]}`",
+        )
+    elif "phantom" in volume and "truth" in volume:
+        yield InputError(
+            f"`{path}.truth` is given for a generated volume",
+            allowed="no `truth` beside `phantom`, which makes its own",
+            remedy="remove `truth`",
+        )
+
+
+def source_problems(path: str, source: Config) -> Iterator[InputError]:
+    """Check that a source says where it is, and that its parts fit."""
+    url = source["url"]
+    if source["path"] is None and url is None:
+        yield InputError(
+            f"`{path}` has neither `path` nor `url`",
+            allowed="one of them",
+            remedy="add `path` for a file on this machine, or `url` for one to download",
+        )
+        return
+    templated = isinstance(url, str) and "{section" in url
+    if templated != (source["url_sections"] is not None):
+        yield InputError(
+            f"`{path}.url_sections` is {source['url_sections']} with `{path}.url` {url!r}",
+            allowed="`url_sections` together with `{section}` in `url`",
+            remedy="add `url_sections: [first, last + 1]`" if templated else "remove `url_sections`",
+        )
+    elif isinstance(source["sha256"], list) and url is not None and len(source["sha256"]) != len(addresses(source)):
+        yield InputError(
+            f"`{path}.sha256` has {len(source['sha256'])} checksums for {len(addresses(source))} files",
+            allowed="one checksum for each file",
+            remedy="give a checksum for every file, or none",
+        )
+    for axis, (start, stop) in zip("zyx", source["crop"] or [], strict=False):
+        if start >= stop:
+            yield InputError(
+                f"`{path}.crop` is [{start}, {stop}] along {axis}",
+                allowed="a start below the end",
+                remedy="give `[[z0, z1], [y0, y1], [x0, x1]]`, ends not included",
+            )
+
+
+def annotation_problems(path: str, volume: Config) -> Iterator[InputError]:
+    """Check what the annotation is drawn from."""
+    if "annotation" not in volume:
+        yield InputError(
+            f"`{path}.annotation` is missing, but the role is annotated",
+            allowed="a block that says which labels may be seen and what 0 means in them",
+            remedy="add at least `annotation: {zero: unlabelled}`, see config/README.md",
+        )
+        return
+    annotation = volume["annotation"]
+    draw, sections = annotation["draw"], annotation["sections"]
+    if draw == "painted" and "painted" not in volume:
+        yield InputError(
+            f"`{path}.annotation.draw` is painted, but `{path}.painted` is missing",
+            allowed="`painted` labels, or another way to draw from dense truth",
+            remedy="add `painted`, or set `draw` to sections, disks, objects, fraction or dense",
+        )
+    if draw != "painted" and not has_truth(volume):
+        yield InputError(
+            f"`{path}.annotation.draw` is {draw}, but `{path}.truth` is missing",
+            allowed="dense truth to draw from",
+            remedy="add `truth`, or set `draw` to painted",
+        )
+    if draw in ("sections", "disks") and not sections:
+        yield InputError(
+            f"`{path}.annotation.draw` is {draw}, but `{path}.annotation.sections` is missing",
+            allowed="a list of section numbers",
+            remedy="add for example `sections: [12, 34, 56]`",
+        )
+    if annotation["part"] >= annotation["parts"]:
+        yield InputError(
+            f"`{path}.annotation.part` is {annotation['part']} of {annotation['parts']} parts",
+            allowed=f"0 to {annotation['parts'] - 1}",
+            remedy="choose a part that exists, or raise `parts`",
+        )
+    validation = annotation["validation"]
+    if validation is not None and sections and validation not in sections:
+        yield InputError(
+            f"`{path}.annotation.validation` is {validation}",
+            allowed=f"one of the annotated sections {sections}",
+            remedy="choose one of them, or remove `validation`",
+        )
+
+
+def run_problems(config: Config) -> Iterator[InputError]:
+    """Check the volumes against each other and against what is to be made of them."""
+    volumes = config["volumes"]
+    annotated = {name: volume for name, volume in volumes.items() if volume["role"] == "annotated"}
+    if not annotated:
+        yield InputError(
+            "`volumes` has no volume with the role annotated",
+            allowed="at least one",
+            remedy="set `role: annotated` on the volume with painted sections",
+        )
+    elif "baseline" in config["evaluate"]["tracks"] and not any(map(has_truth, annotated.values())):
+        yield InputError(
+            "`evaluate.tracks` has baseline, but no annotated volume has dense `truth`",
+            allowed="pseudo, bootstrapped",
+            remedy="remove baseline, or add `truth` to an annotated volume",
+        )
+    sections = [volume.get("annotation", {}).get("sections") for volume in annotated.values()]
+    if all(sections):
+        held_out = sum(volume["annotation"]["validation"] is not None for volume in annotated.values())
+        if sum(map(len, sections)) <= held_out:
+            yield InputError(
+                "no annotated section is left to train on beside `annotation.validation`",
+                allowed="at least one more section",
+                remedy="add a section, or remove `validation`",
+            )
+    generated: dict[str, str] = {}
+    for name, volume in volumes.items():
+        if "phantom" in volume:
+            other = generated.setdefault(str(sorted(volume["phantom"].items())), name)
+            if other != name:
+                yield InputError(
+                    f"`volumes.{name}.phantom` and `volumes.{other}.phantom` are the same volume",
+                    allowed="generated volumes that differ",
+                    remedy="give each its own `seed`",
+                )
+
+
+def threshold_problems(config: Config) -> Iterator[InputError]:
+    """Check that the thresholds ascend."""
+    setting = config["segment"]["thresholds"]
+    if isinstance(setting, Mapping):
+        ascending = setting["start"] <= setting["stop"]
+    else:
+        ascending = all(first < second for first, second in pairwise(setting))
+    if not ascending:
+        yield InputError(
+            f"`segment.thresholds` is {setting}",
+            allowed="ascending numbers without repetition",
+            remedy="sort the list, or let `start` be at most `stop`",
+        )
+
+
+def net_problems(config: Config) -> Iterator[InputError]:
+    """Check the shapes of the nets, and that each finds its input."""
+    for name, net in config["nets"].items():
+        path = f"nets.{name}"
+        if len(net["kernels"]) != len(net["pooling"]) + 1:
+            yield InputError(
+                f"`{path}.kernels` has {len(net['kernels'])} entries for {len(net['pooling'])} of `{path}.pooling`",
+                allowed="one for each level: one more than there are poolings",
+                remedy="add or remove entries",
+            )
+        if any(size % 2 == 0 for kernel in net["kernels"] for size in kernel):
+            yield InputError(
+                f"`{path}.kernels` is {net['kernels']}",
+                allowed="odd sizes",
+                remedy="use 1, 3 or 5",
+            )
+        yield from offset_problems(path, net)
+    kind, lift = config["nets"]["2d"]["kind"], config["nets"]["2d_to_3d"]["kind"]
+    if not set(LIFT_INPUTS[lift]) <= set(predicted_2d(config)):
+        yield InputError(
+            f"`nets.2d_to_3d.kind` is {lift}, but `nets.2d.kind` {kind} predicts {' and '.join(predicted_2d(config))}",
+            allowed=" or ".join(name for name, reads in LIFT_INPUTS.items() if set(reads) <= set(predicted_2d(config))),
+            remedy="change one of the two",
+        )
+
+
+def offset_problems(path: str, net: Config) -> Iterator[InputError]:
+    """Check that affinities link to earlier voxels, direct neighbours first, within a sample."""
+    offsets, shape = net["offsets"], net["input_shape"]
+    axes = len(shape)
+    direct = [[-int(axis == other) for other in range(axes)] for axis in range(axes)]
+    if offsets[:axes] != direct:
+        yield InputError(
+            f"`{path}.offsets` begins with {offsets[:axes]}",
+            allowed=f"{direct} first: segmentation needs the direct neighbours",
+            remedy="put them first",
+        )
+    for offset in offsets:
+        if any(step > 0 for step in offset) or not any(offset):
+            yield InputError(
+                f"`{path}.offsets` holds {offset}",
+                allowed="steps of 0 or less, at least one below 0",
+                remedy="turn its signs",
+            )
+        if any(-step >= size for step, size in zip(offset, shape, strict=True)):
+            yield InputError(
+                f"`{path}.offsets` holds {offset}, and `{path}.input_shape` is {shape}",
+                allowed="steps shorter than the sample",
+                remedy="shorten the step or enlarge the sample",
+            )

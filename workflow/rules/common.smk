@@ -1,0 +1,164 @@
+"""The configuration with its defaults, lists of volumes by role, and how resources grow; no rules."""
+
+import json
+import re
+
+from sparse2dense.ops.thresholds import threshold_name
+from sparse2dense.stages.configuration import complete, load_schema, problems
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
+from sparse2dense.stages.sourcecode import code_hash
+
+SCHEMA = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
+REFUSED = problems(config, SCHEMA)
+if REFUSED:
+    raise WorkflowError("The configuration can't be used.", *map(str, REFUSED))
+config.update(complete(config, SCHEMA))
+
+VOLUMES = list(config["volumes"])
+ANNOTATED, UNLABELLED, TEST = (
+    [name for name in VOLUMES if config["volumes"][name]["role"] == role]
+    for role in ("annotated", "unlabelled", "test")
+)
+DENSE = [name for name in ANNOTATED if {"truth", "phantom"} & set(config["volumes"][name])]
+TRACKS = config["evaluate"]["tracks"]
+PREDICTED_2D = PREDICTED[config["nets"]["2d"]["kind"]]
+PREDICTED_3D = PREDICTED[config["nets"]["3d"]["kind"]]
+LIFTED = LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]]
+# Tracks and the volumes they are followed on: scored where there is a reference, else only for pseudo ground truth.
+SCORED = [(volume, track) for volume in ANNOTATED + TEST for track in TRACKS]
+UNSCORED = [(volume, "pseudo") for volume in UNLABELLED]
+FOLLOWED = SCORED + UNSCORED
+BOOTSTRAPPING = ANNOTATED + UNLABELLED if "bootstrapped" in TRACKS else []
+NETS = ["2d", "2d_to_3d"] + [f"3d_{track}" for track in TRACKS if track != "pseudo"]
+
+
+def either(names):
+    """A regular expression that matches each of `names`."""
+    return "|".join(map(re.escape, names))
+
+
+def growing(base):
+    """A resource that starts at `base` and doubles with every attempt."""
+    return lambda wildcards, attempt: base * 2 ** (attempt - 1)
+
+
+def of_volume(key):
+    """The value of `key` of the volume that a job is about; None where it has none."""
+    return lambda wildcards: config["volumes"][wildcards.volume].get(key)
+
+
+def annotation_settings(wildcards):
+    """How the annotation of a volume is drawn, with its own seed or the run's."""
+    settings = {key: value for key, value in of_volume("annotation")(wildcards).items() if key != "validation"}
+    return settings | {"seed": config["seed"] if settings["seed"] is None else settings["seed"]}
+
+
+def source_of(wildcards):
+    """The block of the configuration that says where an image or labels come from."""
+    return config["volumes"][wildcards.volume][wildcards.kind]
+
+
+def source_files(wildcards):
+    """What to import: generated, on this machine, or downloaded once for all volumes that name the same address."""
+    volume = config["volumes"][wildcards.volume]
+    if "phantom" in volume:
+        return "<results>/{volume}/phantom/{kind}.tif"
+    source = volume[wildcards.kind]
+    if source["path"] is not None:
+        return source["path"]
+    return f"<results>/{first_with(addresses(source))}"
+
+
+def first_with(urls):
+    """Where the first volume that names `urls` keeps its download."""
+    return next(
+        f"{name}/download/{kind}"
+        for name, volume in config["volumes"].items()
+        for kind in ("raw", "truth", "painted", "painted_mask")
+        if kind in volume and addresses(volume[kind]) == urls
+    )
+
+
+def import_settings(wildcards):
+    """How to read a source; generated volumes only need their voxel size."""
+    volume = config["volumes"][wildcards.volume]
+    if "phantom" in volume:
+        return {"voxel_size": volume["phantom"]["voxel_size"]}
+    unused = ("path", "url", "url_sections")
+    return {key: value for key, value in volume[wildcards.kind].items() if key not in unused}
+
+
+def annotation_files(wildcards):
+    """The labels that a volume's annotation is taken or drawn from, and a painted mask where there is one."""
+    volume = config["volumes"][wildcards.volume]
+    kind = "painted" if volume["annotation"]["draw"] == "painted" else "truth"
+    files = {"source": f"<results>/{wildcards.volume}/{kind}.zarr"}
+    if "painted_mask" in volume:
+        files["painted_mask"] = f"<results>/{wildcards.volume}/painted_mask.zarr"
+    return files
+
+
+def threshold_files(wildcards):
+    """The file that says which threshold `best` or `chosen` is; none for a number."""
+    if wildcards.threshold == "best":
+        return {"threshold": f"<results>/{wildcards.volume}/{wildcards.track}/best.json"}
+    if wildcards.threshold == "chosen":
+        return {"threshold": f"<results>/thresholds/{wildcards.track}.json"}
+    return {}
+
+
+def reference_file(wildcards):
+    """What a segmentation is scored against: truth of test volumes, the annotation of annotated ones."""
+    kind = "truth" if wildcards.volume in TEST else "labels"
+    return f"<results>/{wildcards.volume}/{kind}.zarr"
+
+
+def border_of(wildcards):
+    """The border of the convention `interior`; 0 along z where single sections are labelled."""
+    z, y, x = config["evaluate"]["border"]
+    annotation = config["volumes"][wildcards.volume].get("annotation")
+    by_section = annotation and (annotation["sections"] or annotation["draw"] in ("painted", "sections", "disks"))
+    return [0 if by_section else z, y, x]
+
+
+def pseudo_segmentation(wildcards):
+    """The segmentation that pseudo ground truth is made from.
+
+    It is named by its threshold, not `chosen`: more thresholds then lead to new pseudo ground truth, and a new
+    training, only where another one is chosen.
+    """
+    threshold = config["pseudo_truth"]["threshold"]
+    if threshold == "chosen":
+        with checkpoints.choose_threshold.get(track="pseudo").output.json.open() as file:
+            threshold = json.load(file)["threshold"]
+    return f"<results>/{wildcards.volume}/pseudo/segmentation/{threshold_name(threshold)}.zarr"
+
+
+def truth_of_test(wildcards):
+    """Dense truth to show beside the segmentation of a test volume."""
+    return {"truth": f"<results>/{wildcards.volume}/truth.zarr"} if wildcards.volume in TEST else {}
+
+
+def figures():
+    """The pictures that the report shows, by its sections."""
+    followed = {True: "best", False: "chosen"}
+    last = [
+        f"{volume}/{track}/figures/segmentation_{followed[(volume, track) in SCORED]}" for volume, track in FOLLOWED
+    ]
+    shown = {
+        "annotation": [f"{volume}/figures/annotation" for volume in ANNOTATED],
+        "prediction": [f"{volume}/pseudo/figures/prediction" for volume, track in FOLLOWED if track == "pseudo"],
+        "affinities": [f"{volume}/{track}/figures/affinities" for volume, track in FOLLOWED],
+        "fragments": [f"{volume}/{track}/figures/fragments" for volume, track in FOLLOWED],
+        "segmentation": last,
+        "pseudo_truth": [f"{volume}/pseudo/figures/pseudo_truth" for volume in BOOTSTRAPPING],
+    }
+    return {section: [f"<results>/{name}.png" for name in names] for section, names in shown.items()}
+
+
+FIGURES = figures()
+
+
+def caption(name):
+    """The text below a picture, the same in the report and in Snakemake's."""
+    return (Path(workflow.basedir) / "workflow/report" / f"{name}.rst").read_text().strip()

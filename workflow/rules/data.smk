@@ -1,0 +1,119 @@
+"""Input: checked, generated or downloaded, and imported to OME-Zarr."""
+
+
+rule check:
+    """Check every input and setting that can be checked before anything is computed."""
+    output:
+        json="<results>/check.json",
+    log:
+        "<logs>/check/run.log",
+    benchmark:
+        "<benchmarks>/check/run.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.checking"),
+        config={key: config[key] for key in ("volumes", "nets", "predict", "evaluate")},
+    script:
+        "../scripts/check.py"
+
+
+rule make_phantom:
+    """Generate an EM-like volume and its exact truth."""
+    input:
+        check=ancient(rules.check.output.json),
+    output:
+        raw="<results>/{volume}/phantom/raw.tif",
+        truth="<results>/{volume}/phantom/truth.tif",
+    log:
+        "<logs>/make_phantom/{volume}.log",
+    benchmark:
+        "<benchmarks>/make_phantom/{volume}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.phantoms"),
+        phantom=of_volume("phantom"),
+    script:
+        "../scripts/make_phantom.py"
+
+
+rule download:
+    """Download the files of a source and check their checksums."""
+    input:
+        check=ancient(rules.check.output.json),
+    output:
+        files=directory("<results>/{volume}/download/{kind}"),
+    log:
+        "<logs>/download/{volume}.{kind}.log",
+    benchmark:
+        "<benchmarks>/download/{volume}.{kind}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(120),
+    params:
+        code=code_hash("stages.downloading"),
+        urls=lambda wildcards: addresses(source_of(wildcards)),
+        sha256=lambda wildcards: source_of(wildcards)["sha256"],
+    script:
+        "../scripts/download.py"
+
+
+rule import_raw:
+    """Import the image to OME-Zarr."""
+    input:
+        check=ancient(rules.check.output.json),
+        source=source_files,
+    output:
+        volume=directory("<results>/{volume}/{kind,raw}.zarr"),
+    log:
+        "<logs>/import_raw/{volume}.{kind}.log",
+    benchmark:
+        "<benchmarks>/import_raw/{volume}.{kind}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        code=code_hash("stages.importing"),
+        source=import_settings,
+    script:
+        "../scripts/import_volume.py"
+
+
+rule import_labels:
+    """Import labels or their mask to OME-Zarr, with their ids as they are, placed in the frame of raw."""
+    input:
+        check=ancient(rules.check.output.json),
+        source=source_files,
+        raw="<results>/{volume}/raw.zarr",
+    output:
+        volume=directory("<results>/{volume}/{kind,truth|painted|painted_mask}.zarr"),
+    log:
+        "<logs>/import_labels/{volume}.{kind}.log",
+    benchmark:
+        "<benchmarks>/import_labels/{volume}.{kind}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        code=code_hash("stages.importing"),
+        source=import_settings,
+    script:
+        "../scripts/import_volume.py"

@@ -1,0 +1,108 @@
+"""Scores of every threshold, from one table of overlaps."""
+
+
+rule count_overlaps:
+    """Count the voxels that every fragment shares with every object of the reference."""
+    input:
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+        reference=reference_file,
+    output:
+        overlaps="<results>/{volume}/{track}/overlaps.parquet",
+    log:
+        "<logs>/count_overlaps/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/count_overlaps/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        code=code_hash("stages.evaluating"),
+        border=border_of,
+    script:
+        "../scripts/count_overlaps.py"
+
+
+rule score:
+    """Score every threshold."""
+    input:
+        overlaps=rules.count_overlaps.output.overlaps,
+        tree="<results>/{volume}/{track}/merge_tree.parquet",
+    output:
+        scores=report(
+            "<results>/{volume}/{track}/scores.csv",
+            category="Scores",
+            labels={"volume": "{volume}", "track": "{track}"},
+            caption="../report/scores.rst",
+        ),
+    log:
+        "<logs>/score/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/score/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code_hash("stages.evaluating"),
+        thresholds=threshold_names(config["segment"]["thresholds"]),
+    script:
+        "../scripts/score.py"
+
+
+checkpoint choose_threshold:
+    """Choose a track's threshold by its scores on the annotation; no test truth is looked at."""
+    input:
+        scores=expand("<results>/{volume}/{{track}}/scores.csv", volume=ANNOTATED),
+        overlaps=expand("<results>/{volume}/{{track}}/overlaps.parquet", volume=ANNOTATED),
+        trees=expand("<results>/{volume}/{{track}}/merge_tree.parquet", volume=ANNOTATED),
+    output:
+        json="<results>/thresholds/{track}.json",
+    log:
+        "<logs>/choose_threshold/{track}.log",
+    benchmark:
+        "<benchmarks>/choose_threshold/{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.evaluating"),
+        thresholds=threshold_names(config["segment"]["thresholds"]),
+    script:
+        "../scripts/choose_threshold.py"
+
+
+rule find_best:
+    """Find the best threshold of a volume by its own reference, and say how the chosen one does there."""
+    input:
+        scores=rules.score.output.scores,
+        chosen="<results>/thresholds/{track}.json",
+    output:
+        json="<results>/{volume}/{track}/best.json",
+    log:
+        "<logs>/find_best/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/find_best/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.evaluating"),
+    script:
+        "../scripts/find_best.py"
+
+
+rule evaluate:
+    """Target: scores of every track on every volume with a reference."""
+    input:
+        [f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],

@@ -1,0 +1,88 @@
+"""Trained nets applied to whole volumes, block by block."""
+
+
+rule predict_2d:
+    """Predict every section of a volume with the 2D net, stacked along z."""
+    input:
+        volumes=["<results>/{volume}/raw.zarr"],
+        checkpoint=rules.train_2d.output.checkpoint,
+    output:
+        [directory(f"<results>/{{volume}}/pseudo/stacked_{name}.zarr") for name in PREDICTED_2D],
+    log:
+        "<logs>/predict_2d/{volume}.log",
+    benchmark:
+        "<benchmarks>/predict_2d/{volume}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    params:
+        code=code_hash("stages.predicting"),
+        inputs=["raw"],
+        outputs=PREDICTED_2D,
+        block=config["predict"]["block"],
+    script:
+        "../scripts/predict.py"
+
+
+rule predict_2d_to_3d:
+    """Turn stacked 2D predictions into 3D affinities."""
+    input:
+        volumes=[f"<results>/{{volume}}/pseudo/stacked_{name}.zarr" for name in LIFTED],
+        checkpoint=rules.train_2d_to_3d.output.checkpoint,
+    output:
+        directory("<results>/{volume}/pseudo/affinities.zarr"),
+    log:
+        "<logs>/predict_2d_to_3d/{volume}.log",
+    benchmark:
+        "<benchmarks>/predict_2d_to_3d/{volume}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    params:
+        code=code_hash("stages.predicting"),
+        inputs=LIFTED,
+        outputs=["affinities"],
+        block=config["predict"]["block"],
+    script:
+        "../scripts/predict.py"
+
+
+rule predict_3d:
+    """Predict a volume with a 3D net on raw."""
+    input:
+        volumes=["<results>/{volume}/raw.zarr"],
+        checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
+    output:
+        [directory(f"<results>/{{volume}}/{{track,bootstrapped|baseline}}/{name}.zarr") for name in PREDICTED_3D],
+    log:
+        "<logs>/predict_3d/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/predict_3d/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    params:
+        code=code_hash("stages.predicting"),
+        inputs=["raw"],
+        outputs=PREDICTED_3D,
+        block=config["predict"]["block"],
+    script:
+        "../scripts/predict.py"
+
+
+rule predict:
+    """Target: 3D affinities of every volume that a track is scored or bootstrapped on."""
+    input:
+        [f"<results>/{volume}/{track}/affinities.zarr" for volume, track in FOLLOWED],

@@ -1,0 +1,224 @@
+"""Pictures of every stage, and the report."""
+
+
+rule figure_annotation:
+    """Show the annotated sections."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        labels="<results>/{volume}/labels.zarr",
+        mask="<results>/{volume}/mask.zarr",
+    output:
+        png=report(
+            "<results>/{volume}/figures/annotation.png",
+            category="Annotation",
+            labels={"volume": "{volume}"},
+            caption="../report/annotation.rst",
+        ),
+    log:
+        "<logs>/figure_annotation/{volume}.log",
+    benchmark:
+        "<benchmarks>/figure_annotation/{volume}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.figures"),
+        figure="annotation",
+    script:
+        "../scripts/figure.py"
+
+
+rule figure_prediction:
+    """Show what the 2D net predicts."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        stacked=[f"<results>/{{volume}}/pseudo/stacked_{name}.zarr" for name in PREDICTED_2D],
+    output:
+        png=report(
+            "<results>/{volume}/pseudo/figures/prediction.png",
+            category="2D prediction",
+            labels={"volume": "{volume}"},
+            caption="../report/prediction.rst",
+        ),
+    log:
+        "<logs>/figure_prediction/{volume}.log",
+    benchmark:
+        "<benchmarks>/figure_prediction/{volume}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.figures"),
+        figure="prediction",
+        stacked=PREDICTED_2D,
+    script:
+        "../scripts/figure.py"
+
+
+rule figure_affinities:
+    """Show 3D affinities."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        affinities="<results>/{volume}/{track}/affinities.zarr",
+    output:
+        png=report(
+            "<results>/{volume}/{track}/figures/affinities.png",
+            category="3D affinities",
+            labels={"volume": "{volume}", "track": "{track}"},
+            caption="../report/affinities.rst",
+        ),
+    log:
+        "<logs>/figure_affinities/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/figure_affinities/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.figures"),
+        figure="affinities",
+    script:
+        "../scripts/figure.py"
+
+
+rule figure_fragments:
+    """Show the fragments beside raw."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+    output:
+        png=report(
+            "<results>/{volume}/{track}/figures/fragments.png",
+            category="Fragments",
+            labels={"volume": "{volume}", "track": "{track}"},
+            caption="../report/fragments.rst",
+        ),
+    log:
+        "<logs>/figure_fragments/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/figure_fragments/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.figures"),
+        figure="fragments",
+    script:
+        "../scripts/figure.py"
+
+
+rule figure_segmentation:
+    """Show a segmentation beside raw and, on test volumes, truth."""
+    input:
+        unpack(truth_of_test),
+        raw="<results>/{volume}/raw.zarr",
+        segmentation="<results>/{volume}/{track}/segmentation/{threshold}.zarr",
+    output:
+        png=report(
+            "<results>/{volume}/{track}/figures/segmentation_{threshold}.png",
+            category="Segmentation",
+            labels={"volume": "{volume}", "track": "{track}", "threshold": "{threshold}"},
+            caption="../report/segmentation.rst",
+        ),
+    log:
+        "<logs>/figure_segmentation/{volume}.{track}.{threshold}.log",
+    benchmark:
+        "<benchmarks>/figure_segmentation/{volume}.{track}.{threshold}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.figures"),
+        figure="segmentation",
+    script:
+        "../scripts/figure.py"
+
+
+rule figure_pseudo_truth:
+    """Show pseudo ground truth beside the segmentation it was made from."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        segmentation=pseudo_segmentation,
+        pseudo_truth="<results>/{volume}/pseudo/pseudo_truth.zarr",
+        counts="<results>/{volume}/pseudo/pseudo_truth.csv",
+    output:
+        png=report(
+            "<results>/{volume}/pseudo/figures/pseudo_truth.png",
+            category="Pseudo ground truth",
+            labels={"volume": "{volume}"},
+            caption="../report/pseudo_truth.rst",
+        ),
+    log:
+        "<logs>/figure_pseudo_truth/{volume}.log",
+    benchmark:
+        "<benchmarks>/figure_pseudo_truth/{volume}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.figures"),
+        figure="pseudo_truth",
+    script:
+        "../scripts/figure.py"
+
+
+rule write_report:
+    """Gather scores, pictures, losses, costs and settings in one page that needs no network."""
+    input:
+        **FIGURES,
+        scores=[f"<results>/{volume}/{track}/scores.csv" for volume, track in SCORED],
+        best=[f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],
+        losses=[f"<results>/nets/{net}/losses.csv" for net in NETS],
+        snapshots=[f"<results>/nets/{net}/snapshots.png" for net in NETS],
+        statistics=expand("<results>/{volume}/annotation.{kind}", volume=ANNOTATED, kind=["csv", "json"]),
+        filters=[f"<results>/{volume}/pseudo/pseudo_truth.csv" for volume in BOOTSTRAPPING],
+    output:
+        html=report(
+            "<results>/report.html",
+            category="Report",
+            labels={"page": "all results"},
+            caption="../report/page.rst",
+        ),
+    log:
+        "<logs>/write_report/run.log",
+    benchmark:
+        "<benchmarks>/write_report/run.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.reporting"),
+        config=config,
+        nets=NETS,
+        captions={name: caption(name) for name in [*FIGURES, "losses"]},
+        benchmarks=workflow.pathvars.apply("<benchmarks>"),
+    script:
+        "../scripts/write_report.py"
+
+
+# Named like the directive `report:`, so that `snakemake report` makes the page.
+rule report:
+    """Target: the report."""
+    input:
+        rules.write_report.output.html,

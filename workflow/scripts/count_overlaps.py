@@ -1,0 +1,18 @@
+"""Count overlaps of fragments and reference. Run by the rule `count_overlaps`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparse2dense.stages.evaluating import count_overlaps
+from sparse2dense.stages.joblog import start_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+start_log(Path(snakemake.log[0]))
+count_overlaps(
+    Path(snakemake.input.fragments),
+    Path(snakemake.input.reference),
+    Path(snakemake.output.overlaps),
+    border=snakemake.params.border,
+)

@@ -1,0 +1,17 @@
+"""Over-segment a volume. Run by the rule `make_fragments`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparse2dense.stages.joblog import start_log
+from sparse2dense.stages.segmenting import make_fragments
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+start_log(Path(snakemake.log[0]))
+make_fragments(
+    Path(snakemake.input.affinities),
+    Path(snakemake.output.fragments),
+    settings=snakemake.params.fragments,
+)

@@ -1,0 +1,40 @@
+"""Write the report. Run by the rule `write_report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparse2dense.stages.joblog import start_log
+from sparse2dense.stages.reporting import write_report
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+start_log(Path(snakemake.log[0]))
+captions = snakemake.params.captions
+
+
+def shown(section: str) -> list[tuple[str, str, Path]]:
+    """Title, caption and file of every picture of a section of the report."""
+    paths = [Path(path) for path in snakemake.input[section]]
+    return [(", ".join(path.parts[-4:-2] if section != "annotation" else path.parts[-3:-2]), captions[section], path)
+            for path in paths]  # fmt: skip
+
+
+inputs = {name: [Path(path) for path in snakemake.input[name]] for name in ("scores", "best", "statistics", "filters")}
+pictures = {section: shown(section) for section in captions}
+pictures["losses"] = [
+    (net, captions["losses"], Path(path))
+    for net, path in zip(snakemake.params.nets, snakemake.input.snapshots, strict=True)
+]
+write_report(
+    Path(snakemake.output.html),
+    run=snakemake.params.config["run"],
+    config=snakemake.params.config,
+    scores=inputs["scores"],
+    best=inputs["best"],
+    losses=dict(zip(snakemake.params.nets, map(Path, snakemake.input.losses), strict=True)),
+    figures=pictures,
+    annotation=inputs["statistics"],
+    benchmarks=sorted(Path(snakemake.params.benchmarks).rglob("*.tsv")),
+    pseudo_truth=inputs["filters"],
+)
