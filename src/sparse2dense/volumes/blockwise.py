@@ -4,6 +4,7 @@ Everything is written into `<output>.partial`, which no rule declares. A manifes
 settings the partial output was begun and which blocks are finished; the last step renames to `<output>`.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 
 import daisy
 
+from sparse2dense.errors import InputError
 from sparse2dense.volumes.grid import Block
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash
@@ -88,15 +90,16 @@ class Manifest:
         """Record that the block's voxels are on disk."""
         (self.folder / "done" / str(block.index)).touch()
 
-    def fail(self, block: Block, trace: str) -> None:
-        """Record why the block failed."""
-        with atomic_file(self.folder / "failed" / f"{block.index}.txt") as file:
-            file.write_text(trace)
+    def fail(self, block: Block, error: Exception) -> None:
+        """Record why the block failed; to be called where `error` is handled."""
+        refused = [error.problem, error.allowed, error.remedy] if isinstance(error, InputError) else None
+        with atomic_file(self.folder / "failed" / f"{block.index}.json") as file:
+            file.write_text(json.dumps({"trace": traceback.format_exc(), "input_error": refused}))
 
-    def failed(self) -> dict[int, str]:
-        """Return traceback by index of the blocks that failed."""
-        return {int(file.stem): file.read_text() for file in sorted((self.folder / "failed").glob("[0-9]*.txt"))
-                if file.stem.isdigit()}  # fmt: skip
+    def failed(self) -> dict[int, dict[str, Any]]:
+        """Return by index of the failed blocks their traceback and the parts of an InputError, if it was one."""
+        files = (self.folder / "failed").glob("*.json")
+        return {int(file.stem): json.loads(file.read_text()) for file in files if file.stem.isdigit()}
 
     def forget_failures(self) -> None:
         """Give failed blocks another chance."""
@@ -127,6 +130,7 @@ def run_blockwise(
     *,
     label: str,
     workers: int = 1,
+    check: Callable[[Sequence[Path]], None] | None = None,
 ) -> int:
     """Compute `outputs` block by block; go on where an earlier attempt under the same `key` stopped.
 
@@ -149,6 +153,8 @@ def run_blockwise(
         Names the work in progress bar and log.
     workers
         1 computes in this process (as it must be for a GPU); more start that many processes.
+    check
+        Looks at the finished work before it gets its name, and raises what is wrong with it.
 
     Returns
     -------
@@ -159,6 +165,8 @@ def run_blockwise(
     ------
     BlockFailed
         With the coordinates and traceback of the first failed block; finished blocks stay for the next attempt.
+    InputError
+        As raised by `work` or `check`.
     """
     targets = [outputs] if isinstance(outputs, Path) else list(outputs)
     partials = [partial_path(output) for output in targets]
@@ -177,6 +185,8 @@ def run_blockwise(
             compute_here(manifest, work, left, progress)
         else:
             compute_in_workers(manifest, work, left, progress, min(workers, len(left)))
+    if check is not None:
+        check(partials)
     manifest.finish(targets)
     log.info("%s: computed %d of %d blocks", label, len(left), len(blocks))
     return len(left)
@@ -187,6 +197,8 @@ def compute_here(manifest: Manifest, work: Work, left: Sequence[Block], progress
     for block in left:
         try:
             work(manifest.partials, block)
+        except InputError:
+            raise
         except Exception as error:
             raise BlockFailed(failure(block, traceback.format_exc())) from error
         manifest.mark(block)
@@ -218,7 +230,10 @@ def compute_in_workers(manifest: Manifest, work: Work, left: Sequence[Block], pr
     failed = manifest.failed()
     for block in left:
         if block.index in failed:
-            raise BlockFailed(failure(block, failed[block.index]))
+            refused = failed[block.index]["input_error"]
+            if refused is not None:
+                raise InputError(refused[0], allowed=refused[1], remedy=refused[2])
+            raise BlockFailed(failure(block, failed[block.index]["trace"]))
     done = manifest.done()
     for block in left:
         if block.index not in done:
@@ -242,8 +257,8 @@ def worker_loop(manifest: Manifest, work: Work, left: list[Block], parent: int) 
                 try:
                     work(manifest.partials, block)
                     manifest.mark(block)
-                except Exception:
-                    manifest.fail(block, traceback.format_exc())
+                except Exception as error:
+                    manifest.fail(block, error)
 
     return loop
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
-from zarr.codecs import BloscCodec, ZstdCodec
+from zarr.codecs import ZstdCodec
 
 from sparse2dense.errors import InputError
 from sparse2dense.volumes.grid import Box, chunk_shape
@@ -156,7 +156,7 @@ def create_volume(
         Voxels per spatial axis (or per axis). Chunks hold one channel and about 64 voxels a side by default;
         shards, where wanted, hold all channels of one write block.
     labels
-        Object ids: compressed without shuffle, and marked as an image label.
+        Object ids: compressed harder, and marked as an image label.
     attributes
         Whatever else belongs to the array, in types of JSON.
     """
@@ -177,8 +177,9 @@ def create_volume(
         dtype=np.dtype(dtype),
         chunks=tuple(int(side) for side in chunks),
         shards=tuple(int(side) for side in shards) if shards is not None else None,
-        # Shuffling bytes separates the parts of an id and hides the long runs that make labels small.
-        compressors=ZstdCodec(level=5) if labels else BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+        # No shuffle: separating the bytes of an id hides the long runs that make labels small, and images of one
+        # byte a voxel, or quantised to it, don't gain from it.
+        compressors=ZstdCodec(level=5 if labels else 3),
         fill_value=0,
         dimension_names=tuple(axes),
         attributes={

@@ -1,0 +1,134 @@
+"""TIFF: one section, a stack, BigTIFF, ImageJ and OME; read page by page."""
+
+import struct
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from sparse2dense.errors import InputError
+from sparse2dense.volumes.grid import Box
+from sparse2dense.volumes.readers.source import NANOMETRES, Source, file_source, nanometres, three, volume_shape
+
+__all__ = ["open_tiff"]
+
+MOST_CHANNELS = 7
+"""What ImageJ can show; a stack of more `channels` is a stack of sections that was saved without naming its axes."""
+
+
+def open_tiff(path: Path) -> Source:
+    """Open a TIFF as one grey volume; pages are read when asked for."""
+    try:
+        file = tifffile.TiffFile(path)
+        series = file.series
+    except (tifffile.TiffFileError, ValueError, OSError, LookupError, struct.error) as error:
+        raise InputError(
+            f"{path} can't be opened as TIFF: {error}",
+            allowed="a whole TIFF file",
+            remedy="open it in Fiji and save it again, or fetch it again",
+        ) from error
+    with file:
+        check_series(path, series)
+        image = series[0]
+        voxel_size = tiff_voxel_size(file)
+        shape = tuple(side for side, axis in zip(image.shape, image.axes, strict=True) if side > 1 or axis in "YX")
+        dtype = np.dtype(image.dtype)
+        if image.dataoffset is not None:
+            stored = dtype.newbyteorder(file.byteorder)
+            return file_source(path, path, int(image.dataoffset), shape, stored, voxel_size)
+        count = len(image.pages)
+    deep = volume_shape(path, shape)
+    if count != deep[0]:
+        raise InputError(
+            f"{path} has {count} pages for {deep[0]} sections",
+            allowed="one page per section",
+            remedy="save the stack again, one page per section",
+        )
+    return Source(path, deep, dtype, three(voxel_size), None, page_reader(path), whole_sections=True)
+
+
+def check_series(path: Path, series: list[Any]) -> None:
+    """Raise InputError for pages of different shape or type, colour, and channels."""
+    kinds = sorted({f"{tuple(image.shape)} {image.dtype}" for image in series})
+    if len(series) != 1:
+        raise InputError(
+            f"{path} mixes pages: {', '.join(kinds)}" if series else f"{path} holds no image",
+            allowed="sections of one shape and type",
+            remedy="save the sections that belong together in a file of their own",
+        )
+    image = series[0]
+    page = image.keyframe
+    if page.samplesperpixel > 1 or page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR):
+        raise InputError(
+            f"{path} is in colour ({page.samplesperpixel} values per pixel)",
+            allowed="grey images",
+            remedy="convert it to grey; in Fiji: Image > Type > 8-bit",
+        )
+    channels = [side for side, axis in zip(image.shape, image.axes, strict=True) if axis == "C" and side > 1]
+    if channels and (len(image.shape) > 3 or channels[0] <= MOST_CHANNELS):
+        raise InputError(
+            f"{path} has {channels[0]} channels (axes {image.axes}, shape {tuple(image.shape)})",
+            allowed="one channel",
+            remedy="export one channel; in Fiji: Image > Color > Split Channels",
+        )
+
+
+def page_reader(path: Path) -> Any:
+    """Return a function that decodes the pages of a box, one after another."""
+
+    def read_box(box: Box) -> NDArray[Any]:
+        planes, rows, columns = box
+        with tifffile.TiffFile(path) as file:
+            image = file.series[0]
+            values = np.empty(tuple(side.stop - side.start for side in box), image.dtype)
+            for index, plane in enumerate(range(planes.start, planes.stop)):
+                values[index] = read_page(path, image.pages[plane])[rows, columns]
+        return values
+
+    return read_box
+
+
+def read_page(path: Path, page: Any) -> NDArray[Any]:
+    """Decode one page; InputError when it is missing from a series."""
+    if page is None:
+        raise InputError(
+            f"{path} misses a page", allowed="one page per section", remedy="export the volume again, with all pages"
+        )
+    values = page.asarray(maxworkers=1)
+    return np.asarray(values).reshape(values.shape[-2:])
+
+
+def tiff_voxel_size(file: tifffile.TiffFile) -> list[float] | None:
+    """Return the voxel size in nm as OME or ImageJ write it; other resolutions are those of printers and scanners."""
+    if file.is_ome and file.ome_metadata:
+        return ome_voxel_size(file.ome_metadata)
+    facts = file.imagej_metadata
+    page = file.pages.first
+    if not facts or "spacing" not in facts or "XResolution" not in page.tags or "YResolution" not in page.tags:
+        return None
+    unit = str(facts.get("unit", "")).strip().lower().replace("\\u00b5", "µ")
+    sides = [float(facts["spacing"])]
+    for name in ("YResolution", "XResolution"):
+        pixels, lengths = page.tags[name].value
+        if not pixels:
+            return None
+        # The tag holds pixels per unit as a fraction: 4.5 nm may read 222222/1000000, so the last digits are noise.
+        sides.append(float(f"{lengths / pixels:.6g}"))
+    return nanometres(sides, unit) if unit in NANOMETRES else None
+
+
+def ome_voxel_size(xml: str) -> list[float] | None:
+    """Return PhysicalSizeZ, Y and X in nm; their unit is µm unless it is given."""
+    for node in ElementTree.fromstring(xml).iter():
+        if node.tag.rsplit("}", 1)[-1] == "Pixels":
+            sizes = [node.get(f"PhysicalSize{axis}") for axis in "ZYX"]
+            if None in sizes:
+                return None
+            return nanometres(
+                [float(size) for size in sizes if size is not None],
+                [node.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"],
+            )
+    return None
