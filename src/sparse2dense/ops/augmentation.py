@@ -68,7 +68,7 @@ class Warp:
 
 def draw_warp(
     shape: Sequence[int],
-    centre: Sequence[float],
+    centre: Sequence[float] | NDArray,
     rng: np.random.Generator,
     augmentation: Augmentation,
     isotropic: bool = False,

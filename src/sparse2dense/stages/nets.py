@@ -5,14 +5,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.descriptors import descriptor_channels
 from sparse2dense.ops.unet import Architecture, UNet
 from sparse2dense.volumes.blockwise import atomic_file
 
-__all__ = ["KINDS", "Kind", "NetDescription", "describe_net", "load_net", "save_net"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "NetDescription",
+    "describe_net",
+    "fastest",
+    "load_net",
+    "memory_format",
+    "normalised",
+    "save_net",
+]
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,27 @@ def describe_net(
     sigma = source["sigma"]
     size = tuple(float(v) for v in voxel_size) if voxel_size is not None else None
     return NetDescription(settings["kind"], architecture, adjacent, offsets, input_offsets, tuple(sigma), size)
+
+
+def normalised(raw: NDArray) -> NDArray[np.float32]:
+    """Intensities as the nets see them: float32 in [0, 1] for integers by their type's range; floats as they are."""
+    if np.issubdtype(raw.dtype, np.integer):
+        return raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max)
+    return raw.astype(np.float32)
+
+
+def memory_format(ndim: int) -> torch.memory_format:
+    """Channels-last for so many spatial axes, which convolutions are fastest in."""
+    return torch.channels_last if ndim == 2 else torch.channels_last_3d
+
+
+def fastest(net: UNet) -> UNet:
+    """The net with its weights in the order of memory that convolutions are fastest in."""
+    layout = memory_format(net.architecture.ndim)
+    for parameter in net.parameters():
+        if parameter.ndim == net.architecture.ndim + 2:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    return net
 
 
 def save_net(path: Path, net: UNet, description: NetDescription, provenance: Mapping[str, Any]) -> None:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
-from sparse2dense.stages.nets import KINDS, NetDescription, load_net
-from sparse2dense.stages.samples import normalised
+from sparse2dense.stages.nets import KINDS, NetDescription, fastest, load_net, normalised
 from sparse2dense.volumes.blockwise import run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape
 from sparse2dense.volumes.provenance import provenance
@@ -89,8 +88,7 @@ def predict(
             )
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    layout = torch.channels_last if description.architecture.ndim == 2 else torch.channels_last_3d
-    net = net.to(device, memory_format=layout)
+    net = fastest(net.to(device))
     opened = lru_cache(lambda path: open_volume(path, "r+"))
 
     def work(paths: Sequence[Path], block: Block) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.affinities import affinities, affinity_mask
+from sparse2dense.ops.affinities import Rim, affinities, affinity_mask
 from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, sample_image, sample_labels, shade
 from sparse2dense.ops.balance import balance_weights
 from sparse2dense.ops.boundaries import grow_boundary
@@ -22,11 +22,11 @@ from sparse2dense.ops.corruption import corrupt, degrade
 from sparse2dense.ops.descriptors import local_shape_descriptors, section_descriptors
 from sparse2dense.ops.sampling import Positions, annotated_positions
 from sparse2dense.ops.synthetic import synthetic_labels
-from sparse2dense.stages.nets import KINDS, NetDescription
+from sparse2dense.stages.nets import KINDS, NetDescription, normalised
 from sparse2dense.stages.slicing import SectionData
 from sparse2dense.volumes.volume import Volume
 
-__all__ = ["LiftSamples", "Sample", "Samples", "SectionSamples", "VolumeSamples", "normalised"]
+__all__ = ["LiftSamples", "Sample", "Samples", "SectionSamples", "VolumeSamples"]
 
 Floats = NDArray[np.float32]
 
@@ -57,7 +57,7 @@ class Targets:
     sigma: tuple[float, ...]
     downsample: int
     grow_boundary: int
-    rim: str
+    rim: Rim
 
     @property
     def margin(self) -> tuple[int, ...]:
@@ -90,13 +90,6 @@ class Targets:
 
 def _singly(channels: int) -> list[list[int]]:
     return [[channel] for channel in range(channels)]
-
-
-def normalised(raw: NDArray) -> Floats:
-    """Intensities as the nets see them: float32 in [0, 1] for integers by their type's range; floats as they are."""
-    if np.issubdtype(raw.dtype, np.integer):
-        return raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max)
-    return raw.astype(np.float32)
 
 
 def section_weights(positions: Sequence[Positions]) -> NDArray[np.float64]:
@@ -185,8 +178,8 @@ class LiftSamples:
         margin = list(reach)
         if "descriptors" in inputs:
             margin[1:] = [max(m, ceil(2 * s)) for m, s in zip(margin[1:], self.net.sigma[-2:], strict=True)]
-        shape = tuple(n + 2 * m for n, m in zip(self.shape, margin, strict=True))
-        labels = synthetic_labels(shape, rng, **self.synthetic)
+        depth, height, width = (n + 2 * m for n, m in zip(self.shape, margin, strict=True))
+        labels = synthetic_labels((depth, height, width), rng, **self.synthetic)
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
         every = (slice(None), *inner)
         seen = corrupt(labels, rng)

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from sparse2dense.ops.losses import masked_cross_entropy, masked_square_error
 from sparse2dense.ops.unet import UNet
-from sparse2dense.stages.nets import NetDescription, save_net
+from sparse2dense.stages.nets import NetDescription, fastest, memory_format, save_net
 from sparse2dense.stages.samples import Sample, Samples
 from sparse2dense.stages.snapshots import draw_snapshot
 from sparse2dense.volumes.blockwise import atomic_file, partial_path
@@ -80,11 +80,6 @@ def precision() -> str:
     return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
 
 
-def memory_format(ndim: int) -> torch.memory_format:
-    """Channels-last, which convolutions are fastest in."""
-    return torch.channels_last if ndim == 2 else torch.channels_last_3d
-
-
 def train(
     description: NetDescription,
     samples: Samples,
@@ -110,7 +105,7 @@ def train(
     _prepare(folder, content_hash({**key, "schedule": asdict(schedule), "net": asdict(description)}))
     torch.manual_seed(schedule.seed)
     fabric = Fabric(accelerator="auto", devices=1, precision=precision())  # type: ignore[arg-type]
-    net = UNet(description.architecture).to(memory_format=memory_format(description.architecture.ndim))
+    net = fastest(UNet(description.architecture))
     optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=1e-4)
     run = _Run(folder, net, optimiser, schedule)
     run.restore()
@@ -189,14 +184,14 @@ class _Run:
 
     def save(self) -> None:
         """Write everything needed to go on from here, atomically."""
+        counters = {name: getattr(self, name) for name in _COUNTERS} | {"seconds": self.elapsed()}
         state = {
             "weights": self.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "random": torch.get_rng_state(),
-            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "counters": counters,
             "rows": self.rows,
         }
-        state["counters"]["seconds"] = self.elapsed()
         with atomic_file(self.folder / "state.pt") as partial:
             torch.save(state, partial)
 

@@ -95,7 +95,7 @@ def train_volume(
         The block `nets.3d` of the configuration.
     """
     _set_threads(threads)
-    opened = [tuple(open_volume(path) for path in paths) for paths in volumes.values()]
+    opened = [(open_volume(raw), open_volume(labels), open_volume(mask)) for raw, labels, mask in volumes.values()]
     for name, (raw, labels, mask) in zip(volumes, opened, strict=True):
         if not raw.spatial_shape == labels.spatial_shape == mask.spatial_shape:
             raise InputError(
@@ -163,8 +163,8 @@ def _targets(description: NetDescription, settings: Mapping[str, Any]) -> Target
 
 
 def _augmentation(settings: Mapping[str, Any]) -> Augmentation:
-    values = dict(settings["augmentation"])
-    return Augmentation(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings["augmentation"].items()}
+    return Augmentation(**values)
 
 
 def _schedule(settings: Mapping[str, Any], seed: int, threads: int) -> Schedule:
