@@ -125,7 +125,7 @@ def disks(
 
 
 def draw_objects(statistics: pd.DataFrame, count: int, rng: np.random.Generator) -> NDArray[np.uint64]:
-    """Draw `count` different objects, all equally likely; returns their ids ascending, ValueError if there are fewer."""
+    """Draw `count` different objects, all equally likely: ids ascending. ValueError if there are fewer."""
     ids = statistics["object"].to_numpy(np.uint64)
     return np.sort(rng.choice(ids, count, replace=False))
 

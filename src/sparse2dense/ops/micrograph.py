@@ -7,9 +7,9 @@ from sparse2dense.ops.neurites import Tubes, nearest_tube, smooth_noise
 
 __all__ = ["render"]
 
-CYTOPLASM = 154.0
-MEMBRANE = 76.0
-EXTRACELLULAR = 168.0
+CYTOPLASM = 164.0
+MEMBRANE = 74.0
+EXTRACELLULAR = 178.0
 MITOCHONDRION = 84.0
 
 
@@ -87,8 +87,8 @@ class _Box:
 def _cytoplasm(objects: np.ndarray, voxel_nm: float, rng: np.random.Generator) -> np.ndarray:
     """Grey per object, granular and clouded, each object more or less so."""
     count = int(objects.max()) + 1
-    grey = CYTOPLASM + 14 * np.clip(rng.standard_normal(count), -2.2, 1.8)
-    grey = (grey - 22 * (rng.random(count) < 0.12)).astype(np.float32)  # some cells are dark
+    grey = CYTOPLASM + 16 * np.clip(rng.standard_normal(count), -2.2, 1.8)
+    grey = (grey - 28 * (rng.random(count) < 0.12)).astype(np.float32)  # some cells are dark
     grain = rng.uniform(4, 14, count).astype(np.float32)
     grey[0], grain[0] = EXTRACELLULAR, 2
     index = objects.astype(np.int64)

@@ -220,9 +220,9 @@ class _Growth:
     ) -> None:
         self.origin = 2 * thinnest + 6
         size = [int(np.ceil((n + 2 * self.origin) / CELL)) + 1 for n in shape]
-        self.clearance = np.full(size, np.float32(4 * max(shape)), np.float32)
+        self.clearance = np.full(size, np.float32(1e6), np.float32)
         self.thinnest, self.bend, self.rng = thinnest, bend, rng
-        self.limit = int(4 * np.linalg.norm(shape) / STEP)
+        self.limit = int(4 * np.linalg.norm(np.array(shape) + self.origin) / STEP)
         # Walks take stretches of one pool of noise: most end early, and drawing afresh for each took most of the time.
         self.noise = rng.standard_normal((20 * self.limit, CANDIDATES, 3))
         swelling = ndimage.gaussian_filter1d(rng.standard_normal(20 * self.limit), 12.0, mode="wrap")

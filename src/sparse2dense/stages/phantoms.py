@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 import tifffile
@@ -71,7 +73,9 @@ def _frozen(value: Any) -> Any:
 
 def _write_stack(path: Path, stack: np.ndarray, voxel_size: tuple[float, ...]) -> None:
     """One page per section; the OME header carries the voxel size and keeps integers of 32 bits as they are."""
-    metadata: dict[str, Any] = {"axes": "ZYX"}
+    # By default the header holds a random number, and equal phantoms would differ.
+    identity = uuid5(NAMESPACE_OID, sha256(stack.tobytes()).hexdigest())
+    metadata: dict[str, Any] = {"axes": "ZYX", "UUID": f"urn:uuid:{identity}"}
     for axis, size in zip("ZYX", voxel_size, strict=True):
         metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "nm"}
     tifffile.imwrite(path, stack, ome=True, metadata=metadata, photometric="minisblack", compression="zlib")
