@@ -1,27 +1,27 @@
-"""Where the tests find golden values and data that aren't part of the repository."""
+"""Where tests find golden values and public data that aren't part of the project."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).parents[1]
 
 
-def _directory(variable: str, default: Path) -> Path:
-    path = Path(os.environ.get(variable, default))
-    if not path.is_dir():
-        pytest.skip(f"{path} is absent; set {variable}")
-    return path
+def _folder(variable: str, default: str) -> Path:
+    folder = Path(os.environ.get(variable, ROOT / default))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent; set {variable} to the folder that holds it")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def reference_dir() -> Path:
-    """Directory of golden values: SPARSE2DENSE_REFERENCE, or shared/reference beside the repository."""
-    return _directory("SPARSE2DENSE_REFERENCE", REPOSITORY.parent / "shared" / "reference")
+    """The folder of golden values: SPARSE2DENSE_REFERENCE, or ../shared/reference."""
+    return _folder("SPARSE2DENSE_REFERENCE", "../shared/reference")
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Directory of real volumes: SPARSE2DENSE_DATA, or shared/data beside the repository."""
-    return _directory("SPARSE2DENSE_DATA", REPOSITORY.parent / "shared" / "data")
+    """The folder of public data: SPARSE2DENSE_DATA, or ../shared/data."""
+    return _folder("SPARSE2DENSE_DATA", "../shared/data")

@@ -52,7 +52,8 @@ def erode_randomly(
     eroded = labels.copy()
     if maximum_steps < 1 or not labels.any():
         return eroded
-    objects = fastremap.renumber(labels, preserve_zero=True, in_place=False)[0]
+    native = labels.astype(labels.dtype.newbyteorder("="), copy=False)
+    objects = fastremap.renumber(native, preserve_zero=True, in_place=False)[0]
     steps = rng.integers(0, maximum_steps + 1, size=int(objects.max()) + 1).astype(np.uint8)[objects]
     for step, touched in enumerate(_touched(labels, maximum_steps, None, only_xy), start=1):
         eroded[touched & (steps == step)] = 0

@@ -231,7 +231,7 @@ def degrade(
         for channel in chosen:
             out[channel] *= keep
     if rng.random() < settings.blur:
-        sigma = rng.uniform(*settings.blur_sigma, size=shape[0])
+        sigma = rng.uniform(settings.blur_sigma[0], settings.blur_sigma[1], (shape[0],))
         _blur_sections(out, np.stack([_window(s, 3 * settings.blur_sigma[1]) for s in sigma]))
     _change_intensity(out, rng, settings)
     if rng.random() < settings.noise:

@@ -110,7 +110,8 @@ def _describe(
     out = np.zeros((6 if ndim == 2 else 10, *labels.shape), np.float32)
     if not labels.any():
         return out
-    objects = fastremap.renumber(labels, preserve_zero=True, in_place=False)[0].astype(np.int32)
+    native = labels.astype(labels.dtype.newbyteorder("="), copy=False)
+    objects = fastremap.renumber(native, preserve_zero=True, in_place=False)[0].astype(np.int32)
     sampled = objects[tuple(slice(None, None, s) for s in steps)]
     unit = np.array([v * step for v in voxel_size])
     kernels = [_moment_matrices(s / u, n) for s, u, n in zip(sigma, unit, sampled.shape[-ndim:], strict=True)]
