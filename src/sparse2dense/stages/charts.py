@@ -62,22 +62,19 @@ def read_best(files: Sequence[Path]) -> list[dict[str, Any]]:
 def read_benchmarks(files: Sequence[Path]) -> pd.DataFrame:
     """Snakemake's benchmark tables as one: rule, job, seconds, peak_mb, cpu_seconds, load; one row per job.
 
-    The rule is the first part of the path below `benchmarks`, or of the file name up to its first dot. Repeats
-    of a job count as its mean time and its highest peak.
+    Files are named `<rule>/<job>.tsv`. Repeats of a job count as its mean time and its highest peak.
     """
     rows = []
     for file in files:
         table = pd.read_csv(file, sep="\t")
-        below = file.parts[file.parts.index("benchmarks") + 1 :] if "benchmarks" in file.parts else (file.name,)
-        rule, _, job = "/".join(below).removesuffix(file.suffix).replace(".", "/", 1).partition("/")
         number = {
             name: pd.to_numeric(table[name], errors="coerce") if name in table else pd.Series([np.nan])
             for name in ("s", "max_rss", "cpu_time", "mean_load")
         }
         rows.append(
             {
-                "rule": rule,
-                "job": job,
+                "rule": file.parent.name,
+                "job": file.stem,
                 "seconds": number["s"].mean(),
                 "peak_mb": number["max_rss"].max(),
                 "cpu_seconds": number["cpu_time"].mean(),

@@ -145,7 +145,8 @@ def figure_annotation(raw: Path, labels: Path, mask: Path, output: Path, section
         pictures.append(outlined(label_colours(ids), ids, np.where(known != 0, grey, 0.35 * grey)))
         counts.append(_count(ids))
     rows = [Row("raw", planes[0].size, greys), Row("painted; dark: nothing said", planes[0].size, pictures)]
-    montage(rows, [f"{plane.name}: {count} objects" for plane, count in zip(planes, counts, strict=True)], output)
+    titles = [f"{p.name}: {n} object{'' if n == 1 else 's'}" for p, n in zip(planes, counts, strict=True)]
+    montage(rows, titles, output)
 
 
 def figure_pseudo_truth(

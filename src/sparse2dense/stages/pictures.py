@@ -1,7 +1,6 @@
 """Planes of volumes laid out in a grid with scale bars, and saved as small PNG files."""
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from skimage.segmentation import find_boundaries
 
 from sparse2dense.errors import InputError
 from sparse2dense.stages.colours import ORANGE
+from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.volume import Volume
 
 __all__ = [
@@ -243,7 +243,5 @@ def save_png(figure: Figure, output: Path) -> None:
         reduced = picture.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         reduced.save(buffer, format="png", optimize=True)
         content = buffer.getvalue()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.replace(output)
+    with atomic_file(output) as unfinished:
+        unfinished.write_bytes(content)

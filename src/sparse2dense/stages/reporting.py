@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import logging
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
 from sparse2dense.errors import InputError
@@ -32,6 +32,7 @@ from sparse2dense.stages.charts import (
     sorted_tracks,
 )
 from sparse2dense.stages.colours import track_style
+from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.provenance import plain
 from sparse2dense.volumes.provenance import provenance as make_provenance
 
@@ -114,7 +115,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(bits=bits, count=count, duration=duration)
+    environment.filters.update(bits=bits, code=code, count=count, duration=duration)
     page = environment.get_template("page.html.j2").render(
         run=run,
         style=Markup(environment.get_template("style.css").render()),
@@ -133,10 +134,8 @@ def write_report(
         border=(config.get("evaluate") or {}).get("border"),
         provenance=provenance or make_provenance("report", config, {}),
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(output)
+    with atomic_file(output) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
     log.info("report of %s: %.1f MB", run, len(page) / 1e6)
 
 
@@ -166,6 +165,11 @@ def bits(value: Any) -> str:
 def count(value: Any) -> str:
     """An integer with thin spaces between thousands; a dash where there is no number."""
     return "–" if value is None or not np.isfinite(float(value)) else f"{float(value):,.0f}".replace(",", "\u2009")
+
+
+def code(text: str) -> Markup:
+    """Text for a page, with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def duration(seconds: Any) -> str:
@@ -207,7 +211,7 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """Per volume and track: the best and the chosen threshold, with the scores of both conventions at each.
 
-    Test volumes stand first. Where `best.json` is absent the best threshold is read from the table.
+    Test volumes stand first, and where there are any they alone are in the `headline`. Where `best.json` is absent the best threshold is read from the table.
     """
     known = {(record["volume"], record["track"]): record for record in records}
     roles = {name: volume.get("role") for name, volume in (config.get("volumes") or {}).items()}
@@ -221,21 +225,24 @@ def summarise(
         interior = curve[curve["convention"] == "interior"]
         if not found["best"] and interior["voi_sum"].notna().any():
             found["best"] = rows_of(interior.loc[[interior["voi_sum"].idxmin()]])[0]
-        points = {kind: scored_point(point, curve) for kind, point in found.items()}
-        summaries.append({"volume": volume, "role": roles.get(volume), "track": track, **points})
-    return summaries
+        convention = record.get("convention", "interior")
+        points = {kind: scored_point(point, curve, convention) for kind, point in found.items()}
+        facts = {"volume": volume, "track": track, "role": roles.get(volume), "convention": convention}
+        summaries.append({**facts, **points})
+    tested = any(entry["role"] == "test" for entry in summaries)
+    return [{**entry, "headline": entry["role"] == "test" or not tested} for entry in summaries]
 
 
-def scored_point(point: Mapping[str, Any] | None, curve: pd.DataFrame) -> dict[str, Any] | None:
+def scored_point(point: Mapping[str, Any] | None, curve: pd.DataFrame, judged_by: str) -> dict[str, Any] | None:
     """A threshold, the reason for it, and its scores in both conventions; None where there is no threshold."""
     if not point or point.get("threshold") is None:
         return None
     threshold = float(point["threshold"])
     here = curve[np.isclose(curve["threshold"].to_numpy(float), threshold, rtol=1e-9, atol=1e-12)]
-    scores: dict[str, Any] = {"interior": dict(point), "all": None}
-    for convention in CONVENTIONS:
-        rows = rows_of(here[here["convention"] == convention])
-        scores[convention] = rows[0] if rows else scores[convention]
+    known = {convention: rows_of(here[here["convention"] == convention]) for convention in CONVENTIONS}
+    scores = {convention: rows[0] if rows else None for convention, rows in known.items()}
+    if scores[judged_by] is None:
+        scores[judged_by] = dict(point)
     return {"threshold": threshold, "reason": point.get("reason"), **scores}
 
 
@@ -247,7 +254,8 @@ def score_rows(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> lis
         for kind in ("best", "chosen")
         if (record.get(kind) or {}).get("threshold") is not None
     ]
-    rows = rows_of(table)
+    place = {track: i for i, track in enumerate(sorted_tracks(table["track"]))}
+    rows = sorted(rows_of(table), key=lambda row: (row["volume"], place[row["track"]]))
     for row in rows:
         here = (row["volume"], row["track"])
         row["mark"] = [kind for *where, kind, at in points if tuple(where) == here and np.isclose(at, row["threshold"])]
