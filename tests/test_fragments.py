@@ -104,7 +104,7 @@ def test_small_and_faint_fragments_are_removed(per_section: bool) -> None:
     values[:, :, 4:6, 27:29] = 1.0  # small and bright
     every = watershed_fragments(values, offsets=OFFSETS, per_section=per_section)
     bright = watershed_fragments(values, offsets=OFFSETS, per_section=per_section, minimum_affinity=0.8)
-    large = watershed_fragments(values, offsets=OFFSETS, per_section=per_section, minimum_size=40)
+    large = watershed_fragments(values, offsets=OFFSETS, per_section=per_section, debris=40)
     assert np.array_equal(bright > 0, (every > 0) & (values[0] == 1))
     assert np.array_equal(large > 0, (every > 0) & (np.arange(30) < 25))
     assert set(np.unique(large)) == set(range(int(large.max()) + 1))

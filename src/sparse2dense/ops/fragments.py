@@ -88,19 +88,19 @@ def watershed_fragments(
     *,
     offsets: Sequence[Sequence[int]],
     per_section: bool = False,
-    threshold: float = 0.5,
+    boundary_threshold: float = 0.5,
     seed_distance: int | Sequence[int] = 10,
     voxel_size: Sequence[float] = (1.0, 1.0, 1.0),
     mask: NDArray | None = None,
     minimum_affinity: float = 0.0,
-    minimum_size: int = 0,
+    debris: int = 0,
 ) -> NDArray[np.uint64]:
     """Split the foreground of affinities into fragments by a watershed seeded at the points deepest inside.
 
-    Foreground is where the mean of the nearest-neighbour affinities exceeds `threshold`. Seeds are the plateaus at
-    which the distance to the background is the largest of its neighbourhood; foreground that no seed reaches becomes
-    a fragment of its own, so fragments cover the foreground exactly. The recipe is that of Funke et al. (2018) and
-    Sheridan et al. (2022).
+    Foreground is where the mean of the nearest-neighbour affinities exceeds `boundary_threshold`. Seeds are the
+    plateaus at which the distance to the background is the largest of its neighbourhood; foreground that no seed
+    reaches becomes a fragment of its own, so fragments cover the foreground exactly. The recipe is that of Funke et
+    al. (2018) and Sheridan et al. (2022).
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def watershed_fragments(
         One offset (z, y, x) per channel in voxels; the nearest neighbours are found among them.
     per_section
         Segment every section alone, from the y and x affinities.
-    threshold
+    boundary_threshold
         Mean affinity above which a voxel is foreground.
     seed_distance
         Side of the window in which a seed is the deepest point, in voxels, one number or one per axis (z, y, x);
@@ -121,7 +121,7 @@ def watershed_fragments(
         (z, y, x); where it is 0 there are no fragments.
     minimum_affinity
         Fragments whose mean affinity is lower are removed.
-    minimum_size
+    debris
         Fragments of fewer voxels are removed.
 
     Returns
@@ -132,7 +132,7 @@ def watershed_fragments(
     """
     axes = (1, 2) if per_section else (0, 1, 2)
     mean = _mean_affinity(affinities, offsets, axes)
-    foreground = mean > threshold
+    foreground = mean > boundary_threshold
     if mask is not None:
         if mask.shape != mean.shape:
             raise InputError(
@@ -153,7 +153,7 @@ def watershed_fragments(
             last += int(found.max(initial=0))
     else:
         fragments = _seeded_watershed(foreground, window, sizes).astype(np.uint64)
-    return _filtered(fragments, mean, minimum_affinity, minimum_size)
+    return _filtered(fragments, mean, minimum_affinity, debris)
 
 
 def _seeded_watershed(
@@ -178,13 +178,13 @@ def _components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 
 def _filtered(
-    fragments: NDArray[np.uint64], mean: NDArray[np.float32], minimum_affinity: float, minimum_size: int
+    fragments: NDArray[np.uint64], mean: NDArray[np.float32], minimum_affinity: float, debris: int
 ) -> NDArray[np.uint64]:
     """Remove faint and small fragments and number the others 1..n in the order of their first voxel."""
     flat = fragments.reshape(-1)
     signed = flat.view(np.int64)  # bincount takes signed ids only
     size = np.bincount(signed, minlength=1)
-    keep = size >= max(minimum_size, 1)
+    keep = size >= max(debris, 1)
     if minimum_affinity > 0:
         keep &= np.bincount(signed, weights=mean.reshape(-1), minlength=1) >= minimum_affinity * size
     keep[0] = False

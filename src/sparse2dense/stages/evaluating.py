@@ -1,0 +1,312 @@
+"""Scores of every threshold from one table of overlaps, and the choice of a threshold without test truth."""
+
+import csv
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.interior import interior, nearest_fragments
+from sparse2dense.ops.overlaps import look_up
+from sparse2dense.ops.scores import OverlapTable, merge, overlaps, score
+from sparse2dense.ops.thresholds import Threshold, threshold_name
+from sparse2dense.stages.segmenting import mask_of, read_merge_tree
+from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.grid import Box
+from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.tables import read_table, write_table
+from sparse2dense.volumes.volume import Volume, open_volume
+
+__all__ = ["choose_threshold", "count_overlaps", "find_best", "read_threshold", "score_thresholds", "shared_boxes"]
+
+log = logging.getLogger(__name__)
+
+SCORES = (
+    "voi_split", "voi_merge", "voi_sum", "nvi_split", "nvi_merge", "nvi_sum", "arand", "rand_split", "rand_merge",
+)  # fmt: skip
+COLUMNS = ("volume", "track", "convention", "threshold", *SCORES)
+CONVENTIONS = ("all", "interior")
+WHOLE = -1
+"""Section number of rows that belong to the volume as a whole."""
+
+
+def count_overlaps(
+    fragments: Path,
+    truth: Path,
+    output: Path,
+    *,
+    border: Sequence[int] = (2, 2, 2),
+    mask: Path | None = None,
+    per_section: bool = False,
+) -> None:
+    """Count the voxels that every fragment shares with every object of the truth, in both conventions.
+
+    `all` counts every voxel whose truth isn't 0. `interior` counts those whose truth is the same throughout the box of
+    `border` voxels to every side, after voxels outside all fragments took the nearest fragment; so neither depends on
+    the threshold, and all thresholds are scored from this table.
+
+    Parameters
+    ----------
+    fragments, truth
+        Volumes of labels (z, y, x) with equal voxels; only the place they share is counted.
+    output
+        Parquet file of the columns convention, section, truth, fragment and voxels; section is -1 for the whole volume.
+    border
+        Voxels (z, y, x); 0 along z where only sections are labelled.
+    mask
+        Volume in the place of the truth: only voxels where it isn't 0 count.
+    per_section
+        The ids of different sections have nothing to do with each other, as in sections that were painted one by one:
+        every section is scored by itself.
+
+    Raises InputError when the volumes share no place, their voxels differ, or no voxel of the shared place is labelled.
+    """
+    parts, reference = open_volume(fragments), open_volume(truth)
+    here, there = shared_boxes(parts, reference)
+    labels = reference[there]
+    counted = labels != 0
+    if mask is not None:
+        counted &= mask_of(reference, mask)[there] != 0
+    if not counted.any():
+        raise InputError(
+            f"{truth} has no labelled voxel in the region it shares with {fragments}",
+            allowed="at least one voxel of truth that isn't 0, and isn't masked",
+            remedy="name a volume with a reference as `test`, or mend the reference",
+        )
+    every = parts[...]
+    inside = counted & interior(np.where(counted, labels, labels.dtype.type(0)), border)
+    filled = nearest_fragments(every, parts.voxel_size)[here]
+    rows = _tables("all", labels, every[here], counted, per_section)
+    rows += _tables("interior", labels, filled, inside, per_section)
+    settings = {"border": list(border), "per_section": per_section}
+    inputs = {"fragments": fragments, "truth": truth, **({} if mask is None else {"mask": mask})}
+    write_table(output, _columns(rows), {"provenance": provenance("count_overlaps", settings, inputs)})
+    log.info("%s: %d voxels count, %d in the interior", output, counted.sum(), inside.sum())
+
+
+def _tables(
+    convention: str, labels: NDArray, segments: NDArray, counted: NDArray[np.bool_], per_section: bool
+) -> list[tuple[str, int, OverlapTable]]:
+    """Return convention, section and table of the whole volume or of every section in which a voxel counts."""
+    if not per_section:
+        return [(convention, WHOLE, overlaps(labels, segments, counted))]
+    sections = np.flatnonzero(counted.any(axis=(1, 2))).tolist()
+    return [(convention, z, overlaps(labels[z], segments[z], counted[z])) for z in sections]
+
+
+def _columns(rows: Sequence[tuple[str, int, OverlapTable]]) -> dict[str, NDArray[Any]]:
+    lengths = [len(table) for _, _, table in rows]
+    return {
+        "convention": np.repeat(np.array([convention for convention, _, _ in rows], object), lengths),
+        "section": np.repeat(np.array([section for _, section, _ in rows], np.int64), lengths),
+        "truth": np.concatenate([table.truth for _, _, table in rows]),
+        "fragment": np.concatenate([table.segment for _, _, table in rows]),
+        "voxels": np.concatenate([table.voxels for _, _, table in rows]),
+    }
+
+
+def shared_boxes(first: Volume, second: Volume) -> tuple[Box, Box]:
+    """Return the voxels of both volumes that lie in the same place.
+
+    Raises InputError when voxels differ in size, lie between each other, or no place is shared.
+    """
+    steps = [
+        (theirs - ours) / size for ours, theirs, size in zip(first.offset, second.offset, first.voxel_size, strict=True)
+    ]
+    if not np.allclose(first.voxel_size, second.voxel_size, rtol=1e-6) or not np.allclose(
+        steps, np.rint(steps), atol=1e-3
+    ):
+        raise InputError(
+            f"{second.path} has voxels of {second.voxel_size} nm from {second.offset} nm on, {first.path} of "
+            f"{first.voxel_size} nm from {first.offset} nm on",
+            allowed="the same voxel size, and offsets that differ by whole voxels",
+            remedy="correct voxel_size and offset of the sources in the configuration",
+        )
+    boxes: list[tuple[slice, slice]] = []
+    for step, length, other in zip(np.rint(steps).astype(int), first.spatial_shape, second.spatial_shape, strict=True):
+        start, stop = max(0, int(step)), min(length, int(step) + other)
+        boxes.append((slice(start, stop), slice(start - int(step), stop - int(step))))
+    if any(ours.start >= ours.stop for ours, _ in boxes):
+        raise InputError(
+            f"{second.path} covers {second.extent} nm, {first.path} {first.extent} nm: they share nothing",
+            allowed="volumes that overlap",
+            remedy="correct the offsets or the crops of the sources in the configuration",
+        )
+    return tuple(ours for ours, _ in boxes), tuple(theirs for _, theirs in boxes)
+
+
+def score_thresholds(
+    table: Path, tree: Path, output: Path, *, thresholds: Sequence[Threshold], volume: str, track: str
+) -> None:
+    """Score the segmentation of every threshold, in both conventions, from the table of overlaps and the merge tree.
+
+    Parameters
+    ----------
+    table
+        As `count_overlaps` writes it.
+    tree
+        As `segmenting.make_merge_tree` writes it.
+    output
+        CSV file, a row per convention and threshold: volume, track, convention, threshold (an exact decimal) and the
+        scores of `ops.scores.score`.
+    thresholds
+        Merge thresholds.
+    volume, track
+        What is scored, for the first columns.
+    """
+    convention, section, truth, fragment, voxels = read_table(
+        table, "convention", "section", "truth", "fragment", "voxels"
+    )
+    merges = read_merge_tree(tree)
+    with atomic_file(output) as partial, partial.open("w", newline="") as file:
+        rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        rows.writeheader()
+        for name in CONVENTIONS:
+            mine = convention == name
+            where, ids, sizes = section[mine], fragment[mine], voxels[mine]
+            objects = _within(where, truth[mine])
+            for threshold in map(threshold_name, thresholds):
+                segments = _within(where, look_up(ids, *merges.cut(threshold)))
+                found = score(merge([OverlapTable(objects, segments, sizes)]))
+                head = {"volume": volume, "track": track, "convention": name, "threshold": threshold}
+                rows.writerow({**head, **found})
+
+
+def _within(section: NDArray[np.int64], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return labels that tell the same id in two sections apart."""
+    if len(section) == 0 or np.all(section == WHOLE):
+        return labels
+    ids, dense = np.unique(labels, return_inverse=True)
+    return ((section - section.min()) * len(ids) + dense + 1).astype(np.uint64)
+
+
+def _read_scores(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a table of scores, numbers as floats, the threshold as its exact decimal."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or set(COLUMNS) - set(rows[0]):
+        raise InputError(
+            f"{path} holds no scores",
+            allowed=f"a CSV file of the columns {', '.join(COLUMNS)}",
+            remedy="let the workflow make the file: ask for it by name",
+        )
+    return [{**row, **{name: float(row[name]) for name in SCORES}} for row in rows]
+
+
+def _ranked(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the convention to judge by and its rows: `interior`, unless no voxel counts there; nan rows left out."""
+    for convention in reversed(CONVENTIONS):
+        usable = [row for row in rows if row["convention"] == convention and math.isfinite(row["voi_sum"])]
+        for row in usable:
+            yield convention, row
+        if usable:
+            return
+
+
+def choose_threshold(scores: Sequence[Path], output: Path) -> None:
+    """Choose the threshold of a track by its scores on the annotated volumes; no test truth is looked at.
+
+    Parameters
+    ----------
+    scores
+        `scores.csv` of the track on every annotated volume.
+    output
+        JSON file: threshold, reason, convention, voi_sum (mean over the volumes) and volumes.
+
+    Raises InputError when no threshold has a score on every volume.
+    """
+    sums: dict[str, list[float]] = {}
+    names, conventions = [], []
+    for path in scores:
+        ranked = list(_ranked(_read_scores(path)))
+        names += [ranked[0][1]["volume"]] if ranked else []
+        conventions += [ranked[0][0]] if ranked else []
+        for _, row in ranked:
+            sums.setdefault(row["threshold"], []).append(row["voi_sum"])
+    means = {threshold: sum(found) / len(scores) for threshold, found in sums.items() if len(found) == len(scores)}
+    if not means:
+        raise InputError(
+            f"no threshold is scored in all of {', '.join(map(str, scores))}",
+            allowed="at least one threshold with scores on every annotated volume",
+            remedy="score the same thresholds everywhere, and annotate objects in every annotated volume",
+        )
+    threshold = min(means, key=lambda name: (means[name], float(name)))
+    voi = f"mean VOI sum {means[threshold]:.3f} bits" if len(scores) > 1 else f"VOI sum {means[threshold]:.3f} bits"
+    reason = f"lowest {voi} ({' and '.join(sorted(set(conventions)))}) on the annotation of {', '.join(names)}"
+    record = provenance("choose_threshold", {}, {path.parent.parent.name: path for path in scores})
+    _write_json(
+        output,
+        {
+            "threshold": float(threshold),
+            "reason": reason,
+            "convention": " and ".join(sorted(set(conventions))),
+            "voi_sum": means[threshold],
+            "volumes": names,
+            "provenance": record,
+        },
+    )
+    log.info("%s: threshold %s, %s", output, threshold, reason)
+
+
+def find_best(scores: Path, chosen: Path, output: Path) -> None:
+    """Write the best threshold of a volume by its own reference, and how the chosen one does there.
+
+    Parameters
+    ----------
+    scores
+        `scores.csv` of the volume and track.
+    chosen
+        As `choose_threshold` writes it.
+    output
+        JSON file: volume, track, convention, best {threshold, reason, scores}, chosen {threshold, reason, scores}.
+
+    Raises InputError when nothing is scored, or the chosen threshold isn't among those scored.
+    """
+    rows = _read_scores(scores)
+    ranked = list(_ranked(rows))
+    picked = json.loads(chosen.read_text())
+    convention = ranked[0][0] if ranked else "interior"
+    best = min((row for _, row in ranked), key=lambda row: (row["voi_sum"], float(row["threshold"])), default=None)
+    name = threshold_name(picked["threshold"])
+    there = next((row for row in rows if (row["convention"], row["threshold"]) == (convention, name)), None)
+    if best is None or there is None:
+        raise InputError(
+            f"{scores} has " + ("no scores" if best is None else f"no threshold {name}, which {chosen} names"),
+            allowed="scores of the chosen threshold and at least one voxel that counts",
+            remedy="score the same thresholds on every volume; mend the reference if no voxel of it counts",
+        )
+    lowest = f"lowest VOI sum ({convention}) on the reference of {best['volume']} itself"
+    _write_json(
+        output,
+        {
+            "volume": best["volume"],
+            "track": best["track"],
+            "convention": convention,
+            "best": _point(best, lowest),
+            "chosen": _point(there, picked["reason"]),
+            "provenance": provenance("find_best", {}, {"scores": scores, "chosen": chosen}),
+        },
+    )
+    log.info("%s: best %s, chosen %s", output, best["threshold"], name)
+
+
+def _point(row: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    scores = {name: row[name] if math.isfinite(row[name]) else None for name in SCORES}
+    return {"threshold": float(row["threshold"]), "reason": reason, **scores}
+
+
+def read_threshold(record: Path) -> str:
+    """Return the threshold that a file of `choose_threshold` chose, or the best one of a file of `find_best`."""
+    content = json.loads(record.read_text())
+    return threshold_name(content["best"]["threshold"] if "best" in content else content["threshold"])
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,236 @@
+"""Every threshold is scored as its segmentation volume would be, and chosen without a look at test truth."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voronoi import OFFSETS, noisy_affinities, voronoi
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.agglomeration import MergeTree
+from sparse2dense.ops.interior import interior, nearest_fragments
+from sparse2dense.ops.overlaps import look_up
+from sparse2dense.ops.scores import overlaps, score
+from sparse2dense.stages.evaluating import (
+    COLUMNS,
+    choose_threshold,
+    count_overlaps,
+    find_best,
+    read_threshold,
+    score_thresholds,
+)
+from sparse2dense.stages.segmenting import make_fragments, make_merge_tree, read_merge_tree
+from sparse2dense.volumes.tables import read_table, write_table
+from sparse2dense.volumes.volume import create_volume, open_volume
+
+SHAPE, VOXEL_SIZE = (10, 30, 33), (20.5, 8.0, 8.0)
+THRESHOLDS = ["0.1", "0.3", "0.58", "0.9"]
+
+
+def save(path: Path, values: np.ndarray, offset: Sequence[float] = (0, 0, 0), **attributes: object) -> Path:
+    """Write an array as a volume."""
+    axes = "czyx" if values.ndim == 4 else "zyx"
+    create_volume(
+        path, values.shape, values.dtype, voxel_size=VOXEL_SIZE, offset=offset, axes=axes, attributes=attributes
+    )[...] = values
+    return path
+
+
+def scores_of(path: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the scores of every convention and threshold."""
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    return {(row["convention"], row["threshold"]): {name: float(row[name]) for name in COLUMNS[4:]} for row in rows}
+
+
+@pytest.fixture
+def segmented(tmp_path: Path) -> Path:
+    """A folder with truth, fragments (with gaps) and merge tree of twelve objects."""
+    truth = voronoi(SHAPE, 12)
+    truth[:, :3, :4] = 0
+    save(tmp_path / "truth.zarr", truth)
+    values = np.round(noisy_affinities(truth, noise=0.35) * 255).astype(np.uint8)
+    values[:, 2:8, 6:25, 8:30:6] = 0
+    save(tmp_path / "affinities.zarr", values, offsets=OFFSETS)
+    make_fragments(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr", seed_distance=5)
+    make_merge_tree(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr", tmp_path / "tree.parquet")
+    return tmp_path
+
+
+def scored(folder: Path, truth: str, **settings: object) -> dict[tuple[str, str], dict[str, float]]:
+    """Count and score all thresholds."""
+    count_overlaps(folder / "fragments.zarr", folder / truth, folder / "overlaps.parquet", **settings)  # type: ignore[arg-type]
+    score_thresholds(
+        folder / "overlaps.parquet",
+        folder / "tree.parquet",
+        folder / "scores.csv",
+        thresholds=[0.1, "0.30", 0.58, 0.9],
+        volume="cube",
+        track="pseudo",
+    )
+    return scores_of(folder / "scores.csv")
+
+
+def test_scores_equal_those_of_the_segmentation_volumes(segmented: Path) -> None:
+    found = scored(segmented, "truth.zarr", border=(1, 2, 2))
+    truth, fragments = (open_volume(segmented / f"{name}.zarr")[...] for name in ("truth", "fragments"))
+    tree = read_merge_tree(segmented / "tree.parquet")
+    inside = interior(truth, (1, 2, 2))
+    filled = nearest_fragments(fragments, VOXEL_SIZE)
+    assert np.any(inside & (fragments == 0))
+    for threshold in THRESHOLDS:
+        cut = tree.cut(threshold)
+        assert found["all", threshold] == pytest.approx(_named(score(overlaps(truth, look_up(fragments, *cut)))))
+        expected = score(overlaps(truth, look_up(filled, *cut), inside))
+        assert found["interior", threshold] == pytest.approx(_named(expected))
+    assert len({values["voi_sum"] for values in found.values()}) > 4
+
+
+def _named(scores: dict[str, float]) -> dict[str, float]:
+    return {name: scores[name] for name in COLUMNS[4:]}
+
+
+def test_truth_of_a_part_is_scored_where_it_lies(segmented: Path) -> None:
+    truth = open_volume(segmented / "truth.zarr")[...]
+    save(segmented / "part.zarr", truth[2:9, 5:40, :20], offset=(2 * 20.5, 5 * 8, 0))
+    masked = np.zeros_like(truth)
+    masked[2:9, 5:40, :20] = truth[2:9, 5:40, :20]
+    save(segmented / "masked.zarr", masked)
+    part, whole = scored(segmented, "part.zarr"), scored(segmented, "masked.zarr")
+    for threshold in THRESHOLDS:
+        assert part["all", threshold] == pytest.approx(whole["all", threshold])
+
+
+def test_truth_that_reaches_beyond_the_fragments_is_cut(segmented: Path) -> None:
+    truth = open_volume(segmented / "truth.zarr")[...]
+    wide = np.pad(truth, ((3, 1), (0, 2), (4, 0)), constant_values=99)
+    save(segmented / "wide.zarr", wide, offset=(-3 * 20.5, 0, -4 * 8))
+    assert scored(segmented, "wide.zarr", border=(0, 0, 0)) == scored(segmented, "truth.zarr", border=(0, 0, 0))
+
+
+def test_truth_elsewhere_is_refused(segmented: Path) -> None:
+    truth = open_volume(segmented / "truth.zarr")[...]
+    for offset, message in (
+        ((0, 8000, 0), "share nothing"),
+        ((0, 4, 0), "differ by whole voxels"),
+    ):
+        save(segmented / "moved.zarr", truth, offset=offset)
+        with pytest.raises(InputError, match=message):
+            scored(segmented, "moved.zarr")
+    save(segmented / "empty.zarr", np.zeros_like(truth))
+    with pytest.raises(InputError, match="no labelled voxel"):
+        scored(segmented, "empty.zarr")
+
+
+def test_only_painted_sections_count(segmented: Path) -> None:
+    truth, fragments = (open_volume(segmented / f"{name}.zarr")[...] for name in ("truth", "fragments"))
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[[2, 7]] = 1
+    save(segmented / "mask.zarr", mask)
+    found = scored(segmented, "truth.zarr", mask=segmented / "mask.zarr", border=(0, 2, 2))
+    cut = read_merge_tree(segmented / "tree.parquet").cut("0.3")
+    segments = look_up(nearest_fragments(fragments, VOXEL_SIZE), *cut)
+    expected = score(overlaps(truth, segments, (mask > 0) & interior(truth, (0, 2, 2))))
+    assert found["interior", "0.3"] == pytest.approx(_named(expected))
+    with pytest.raises(InputError, match=r"mask .* covers"):
+        save(segmented / "mask.zarr", mask[1:])
+        scored(segmented, "truth.zarr", mask=segmented / "mask.zarr")
+
+
+def test_ids_of_sections_painted_one_by_one_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
+    # one object through two sections, painted as 1 and as 2; another painted as 2 and as 1
+    truth = np.zeros((2, 4, 8), np.uint64)
+    truth[0, :, :4], truth[0, :, 4:], truth[1, :, :4], truth[1, :, 4:] = 1, 2, 2, 1
+    fragments = np.ones_like(truth)
+    fragments[:, :, 4:] = 2
+    save(tmp_path / "truth.zarr", truth)
+    save(tmp_path / "fragments.zarr", fragments)
+    ids = np.array([1, 2], np.uint64)
+    write_table(tmp_path / "tree.parquet", {"a": ids[:1], "b": ids[1:], "score": np.array([0.2])}, {})
+    found = scored(tmp_path, "truth.zarr", per_section=True, border=(0, 1, 1))
+    for convention in ("all", "interior"):
+        assert found[convention, "0.1"]["voi_sum"] == 0
+        assert found[convention, "0.1"]["arand"] == 0
+        assert found[convention, "0.3"]["voi_split"] == pytest.approx(0)
+        assert found[convention, "0.3"]["voi_merge"] == pytest.approx(1)
+    assert scored(tmp_path, "truth.zarr")["all", "0.1"]["voi_sum"] == pytest.approx(2)
+    assert read_table(tmp_path / "overlaps.parquet", "section")[0].tolist() == [-1] * 4
+
+
+def test_no_interior_leaves_it_unscored_and_judges_by_all(tmp_path: Path) -> None:
+    truth = np.ones((1, 4, 4), np.uint64)
+    truth[:, :, 2:] = 2
+    save(tmp_path / "truth.zarr", truth)
+    save(tmp_path / "fragments.zarr", truth)
+    ids = np.array([1, 2], np.uint64)
+    write_table(tmp_path / "tree.parquet", {"a": ids[:1], "b": ids[1:], "score": np.array([0.2])}, {})
+    found = scored(tmp_path, "truth.zarr", border=(0, 3, 3))
+    assert np.isnan(found["interior", "0.1"]["voi_sum"])
+    choose_threshold([tmp_path / "scores.csv"], tmp_path / "chosen.json")
+    find_best(tmp_path / "scores.csv", tmp_path / "chosen.json", tmp_path / "best.json")
+    assert read_threshold(tmp_path / "chosen.json") == "0.1"
+    assert json.loads((tmp_path / "best.json").read_text())["convention"] == "all"
+
+
+def table_of(path: Path, volume: str, sums: dict[str, float]) -> Path:
+    """Write a table of scores with the given interior VOI sums."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        rows = csv.DictWriter(file, COLUMNS, restval=0.5)
+        rows.writeheader()
+        for threshold, voi_sum in sums.items():
+            head = {"volume": volume, "track": "pseudo", "threshold": threshold}
+            rows.writerow({**head, "convention": "all", "voi_sum": 9 - voi_sum})
+            rows.writerow({**head, "convention": "interior", "voi_sum": voi_sum})
+    return path
+
+
+def test_the_threshold_is_best_on_average_over_the_annotated_volumes(tmp_path: Path) -> None:
+    one = table_of(tmp_path / "one/pseudo/scores.csv", "one", {"0.1": 1.0, "0.29": 2.0, "0.58": 3.0})
+    two = table_of(tmp_path / "two/pseudo/scores.csv", "two", {"0.1": 5.0, "0.29": 2.5, "0.58": 1.5, "0.9": 0.1})
+    choose_threshold([one, two], tmp_path / "thresholds/pseudo.json")
+    content = json.loads((tmp_path / "thresholds/pseudo.json").read_text())
+    assert content["threshold"] == 0.29  # ties go to the lower threshold; 0.9 isn't scored on both
+    assert content["voi_sum"] == 2.25
+    assert content["reason"] == "lowest mean VOI sum 2.250 bits (interior) on the annotation of one, two"
+    assert read_threshold(tmp_path / "thresholds/pseudo.json") == "0.29"
+
+
+def test_best_and_chosen_are_told_apart(tmp_path: Path) -> None:
+    annotated = table_of(tmp_path / "one/pseudo/scores.csv", "one", {"0.1": 1.0, "0.29": 2.0})
+    test = table_of(tmp_path / "two/pseudo/scores.csv", "two", {"0.1": 5.0, "0.29": 2.5})
+    choose_threshold([annotated], tmp_path / "pseudo.json")
+    find_best(test, tmp_path / "pseudo.json", tmp_path / "best.json")
+    content = json.loads((tmp_path / "best.json").read_text())
+    assert (content["volume"], content["track"], content["convention"]) == ("two", "pseudo", "interior")
+    assert (content["best"]["threshold"], content["best"]["voi_sum"]) == (0.29, 2.5)
+    assert (content["chosen"]["threshold"], content["chosen"]["voi_sum"]) == (0.1, 5.0)
+    assert "annotation of one" in content["chosen"]["reason"]
+    assert read_threshold(tmp_path / "best.json") == "0.29"
+
+
+def test_thresholds_that_were_not_scored_are_refused(tmp_path: Path) -> None:
+    one = table_of(tmp_path / "one/pseudo/scores.csv", "one", {"0.1": 1.0})
+    two = table_of(tmp_path / "two/pseudo/scores.csv", "two", {"0.2": 1.0})
+    with pytest.raises(InputError, match="no threshold is scored in all"):
+        choose_threshold([one, two], tmp_path / "pseudo.json")
+    choose_threshold([one], tmp_path / "pseudo.json")
+    with pytest.raises(InputError, match=r"no threshold 0\.1"):
+        find_best(two, tmp_path / "pseudo.json", tmp_path / "best.json")
+    (tmp_path / "none.csv").write_text("a,b\n")
+    with pytest.raises(InputError, match="holds no scores"):
+        choose_threshold([tmp_path / "none.csv"], tmp_path / "pseudo.json")
+
+
+def test_a_tree_without_fragments_scores_background(tmp_path: Path) -> None:
+    save(tmp_path / "truth.zarr", voronoi((2, 9, 9), 3))
+    save(tmp_path / "fragments.zarr", np.zeros((2, 9, 9), np.uint64))
+    none = MergeTree(*(np.zeros(0, np.uint64),) * 3, np.zeros(0))
+    write_table(tmp_path / "tree.parquet", {"a": none.a, "b": none.b, "score": none.score}, {})
+    found = scored(tmp_path, "truth.zarr")
+    assert found["all", "0.1"]["voi_split"] == 0
+    assert found["all", "0.1"]["nvi_merge"] == pytest.approx(1)

@@ -1,0 +1,146 @@
+"""Fragments, merge tree, look-up tables and segmentations as files."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from voronoi import OFFSETS, noisy_affinities, voronoi
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.agglomeration import merge_tree
+from sparse2dense.ops.fragments import watershed_fragments
+from sparse2dense.ops.scores import overlaps, score
+from sparse2dense.stages.segmenting import (
+    cut_merge_tree,
+    make_fragments,
+    make_merge_tree,
+    read_merge_tree,
+    write_segmentation,
+)
+from sparse2dense.volumes.tables import read_table, table_facts, write_table
+from sparse2dense.volumes.volume import create_volume, open_volume
+
+VOXEL_SIZE, OFFSET = (40.5, 8.0, 8.0), (-81.0, 16.0, 1000.0)
+SHAPE = (9, 31, 37)
+
+
+@pytest.fixture
+def affinities(tmp_path: Path) -> Path:
+    """Noisy affinities of ten objects, channels in an unusual order."""
+    offsets = [[0, 0, -1], [-1, 0, 0], [0, -5, 0], [0, -1, 0]]
+    values = np.round(noisy_affinities(voronoi(SHAPE, 10), offsets, noise=0.3) * 255).astype(np.uint8)
+    path = tmp_path / "affinities.zarr"
+    volume = create_volume(
+        path, values.shape, "uint8", voxel_size=VOXEL_SIZE, offset=OFFSET, axes="czyx", attributes={"offsets": offsets}
+    )
+    volume[...] = values
+    return path
+
+
+def test_the_whole_way_gives_what_the_functions_give(affinities: Path, tmp_path: Path) -> None:
+    make_fragments(affinities, tmp_path / "fragments.zarr", seed_distance=5, debris=3)
+    make_merge_tree(affinities, tmp_path / "fragments.zarr", tmp_path / "merge_tree.parquet")
+    cut_merge_tree(tmp_path / "merge_tree.parquet", tmp_path / "luts/0.58.parquet", threshold=0.58)
+    write_segmentation(tmp_path / "fragments.zarr", tmp_path / "luts/0.58.parquet", tmp_path / "segmentation/0.58.zarr")
+
+    source = open_volume(affinities)
+    offsets = source.attributes["offsets"]
+    fragments = watershed_fragments(source[...], offsets=offsets, seed_distance=5, debris=3, voxel_size=VOXEL_SIZE)
+    tree = merge_tree(source[...], fragments, offsets=offsets)
+    written = open_volume(tmp_path / "fragments.zarr")
+    assert np.array_equal(written[...], fragments)
+    assert (written.voxel_size, written.offset, written.dtype) == (VOXEL_SIZE, OFFSET, np.uint64)
+    assert written.attributes["provenance"]["settings"]["debris"] == 3
+    facts = table_facts(tmp_path / "merge_tree.parquet")
+    assert (facts["method"], facts["offsets"]) == ("mean", offsets)
+
+    segmentation = open_volume(tmp_path / "segmentation/0.58.zarr")
+    ids, segments = tree.cut("0.58")
+    assert np.array_equal(segmentation[...], np.concatenate([[0], segments]).astype(np.uint64)[fragments])
+    assert np.array_equal(ids, read_table(tmp_path / "luts/0.58.parquet", "fragment")[0])
+    assert (segmentation.voxel_size, segmentation.offset) == (VOXEL_SIZE, OFFSET)
+    assert 1 < segments.max() < len(ids)
+    assert score(overlaps(fragments, segmentation[...]))["voi_split"] == 0
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_the_same_settings_give_the_same_bytes(affinities: Path, tmp_path: Path) -> None:
+    outputs = []
+    for _ in range(2):
+        make_fragments(affinities, tmp_path / "fragments.zarr")
+        make_merge_tree(affinities, tmp_path / "fragments.zarr", tmp_path / "merge_tree.parquet")
+        cut_merge_tree(tmp_path / "merge_tree.parquet", tmp_path / "lut.parquet", threshold="0.4")
+        files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+        outputs.append({path: path.read_bytes() for path in files})
+    assert outputs[0] == outputs[1]
+
+
+def test_fragments_that_never_merge_are_in_the_tree(tmp_path: Path) -> None:
+    values = np.zeros((3, 3, 8, 9), np.uint8)
+    values[:, :, :, :3] = values[:, :, :, 6:] = 255
+    source = tmp_path / "affinities.zarr"
+    create_volume(source, values.shape, "uint8", voxel_size=(8, 8, 8), axes="czyx", attributes={"offsets": OFFSETS})[
+        ...
+    ] = values
+    make_fragments(source, tmp_path / "fragments.zarr")
+    make_merge_tree(source, tmp_path / "fragments.zarr", tmp_path / "tree.parquet")
+    cut_merge_tree(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold=1)
+    assert read_merge_tree(tmp_path / "tree.parquet").fragments.tolist() == [1, 2]
+    assert read_table(tmp_path / "lut.parquet", "segment")[0].tolist() == [1, 2]
+
+
+def test_no_foreground_goes_through(tmp_path: Path) -> None:
+    source = tmp_path / "affinities.zarr"
+    create_volume(source, (3, 2, 5, 7), "uint8", voxel_size=(8, 8, 8), axes="czyx", attributes={"offsets": OFFSETS})
+    make_fragments(source, tmp_path / "fragments.zarr")
+    make_merge_tree(source, tmp_path / "fragments.zarr", tmp_path / "tree.parquet")
+    cut_merge_tree(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold=0.5)
+    write_segmentation(tmp_path / "fragments.zarr", tmp_path / "lut.parquet", tmp_path / "segmentation.zarr")
+    assert not open_volume(tmp_path / "segmentation.zarr")[...].any()
+
+
+def test_there_are_no_fragments_outside_the_mask(affinities: Path, tmp_path: Path) -> None:
+    mask = np.ones(SHAPE, np.uint8)
+    mask[:, :10] = 0
+    for name, offset in (("tissue.zarr", OFFSET), ("elsewhere.zarr", (0, 0, 0))):
+        create_volume(tmp_path / name, SHAPE, "uint8", voxel_size=VOXEL_SIZE, offset=offset)[...] = mask
+    make_fragments(affinities, tmp_path / "fragments.zarr", mask=tmp_path / "tissue.zarr")
+    fragments = open_volume(tmp_path / "fragments.zarr")[...]
+    assert fragments.any()
+    assert not fragments[:, :10].any()
+    with pytest.raises(InputError, match=r"mask .*elsewhere.zarr covers"):
+        make_fragments(affinities, tmp_path / "fragments.zarr", mask=tmp_path / "elsewhere.zarr")
+
+
+def test_a_fragment_without_segment_leaves_no_segmentation(tmp_path: Path) -> None:
+    ids = np.array([3, 2**63 + 1], np.uint64)
+    create_volume(tmp_path / "fragments.zarr", (1, 2, 3), "uint64", voxel_size=(8, 8, 8), labels=True)[0, 0, :2] = ids
+    write_table(tmp_path / "lut.parquet", {"fragment": ids[:1], "segment": np.ones(1, np.uint64)}, {})
+    with pytest.raises(InputError, match="for example 9223372036854775809, are missing"):
+        write_segmentation(tmp_path / "fragments.zarr", tmp_path / "lut.parquet", tmp_path / "segmentation.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fragments.zarr", "lut.parquet"]
+    write_table(tmp_path / "lut.parquet", {"fragment": ids, "segment": np.array([1, 2], np.uint64)}, {})
+    write_segmentation(tmp_path / "fragments.zarr", tmp_path / "lut.parquet", tmp_path / "segmentation.zarr")
+    assert open_volume(tmp_path / "segmentation.zarr")[0, 0].tolist() == [1, 2, 0]
+
+
+def test_affinities_without_offsets_are_refused(tmp_path: Path) -> None:
+    create_volume(tmp_path / "affinities.zarr", (3, 2, 5, 7), "uint8", voxel_size=(8, 8, 8), axes="czyx")
+    with pytest.raises(InputError, match="holds no affinities"):
+        make_fragments(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr")
+
+
+def test_tables_keep_ids_and_facts(tmp_path: Path) -> None:
+    ids = np.array([0, 2**53 + 1, 2**64 - 1], np.uint64)
+    write_table(tmp_path / "a/table.parquet", {"id": ids, "x": np.array([0.1, np.inf, 3])}, {"offsets": [[-1, 0, 0]]})
+    assert pq.read_schema(tmp_path / "a/table.parquet").field("id").type == "uint64"
+    found, x = read_table(tmp_path / "a/table.parquet", "id", "x")
+    assert found.dtype == np.uint64
+    assert found.tolist() == ids.tolist()
+    assert x.tolist() == [0.1, np.inf, 3]
+    assert table_facts(tmp_path / "a/table.parquet") == {"offsets": [[-1, 0, 0]]}
+    with pytest.raises(InputError, match="no column 'y'"):
+        read_table(tmp_path / "a/table.parquet", "y")
+    with pytest.raises(InputError, match="doesn't exist"):
+        read_table(tmp_path / "b.parquet", "y")
