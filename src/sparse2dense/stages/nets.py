@@ -91,7 +91,7 @@ def describe_net(
     offsets = tuple(tuple(offset) for offset in settings["offsets"])
     source = section_settings if section_settings is not None else settings
     input_offsets = tuple(tuple(offset) for offset in source["offsets"]) if "affinities" in kind.inputs else ()
-    adjacent = settings.get("adjacent", 0) if kind.inputs == ("raw",) else 0
+    adjacent = settings["adjacent"] if kind.ndim == 2 else 0
     sizes = {
         "raw": 2 * adjacent + 1,
         "affinities": len(input_offsets),

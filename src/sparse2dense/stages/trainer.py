@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import cos, pi
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,7 @@ def _step(fabric: Fabric, model: Any, optimiser: Any, batch: dict[str, Any], run
     progress = run.step / run.schedule.iterations
     if run.schedule.minutes is not None:
         progress = max(progress, run.elapsed() / (60 * run.schedule.minutes))
-    factor = min(progress / 0.02, 1.0) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(progress, 1.0))))
+    factor = min(progress / 0.02, 1.0) * (0.01 + 0.99 * 0.5 * (1 + cos(pi * min(progress, 1.0))))
     for group in optimiser.param_groups:
         group["lr"] = run.schedule.learning_rate * max(factor, 1e-3)
     batch = fabric.to_device(batch)
