@@ -5,11 +5,12 @@ import re
 
 from sparse2dense.ops.thresholds import threshold_name
 from sparse2dense.stages.configuration import complete, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, absent_files, addresses, threshold_names
+from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.sourcecode import code_hash
 
 SCHEMA = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
-REFUSED = problems(config, SCHEMA)
+REFUSED = problems(config, SCHEMA) or absent_files(complete(config, SCHEMA))
 if REFUSED:
     raise WorkflowError("The configuration can't be used.", *map(str, REFUSED))
 config.update(complete(config, SCHEMA))
@@ -79,12 +80,25 @@ def first_with(urls):
     )
 
 
+def file_of(wildcards):
+    """The name of the only file of a download; None for a series, which is read as one, and for other sources."""
+    volume = config["volumes"][wildcards.volume]
+    urls = addresses(volume[wildcards.kind]) if "phantom" not in volume else []
+    return file_name(urls[0]) if len(urls) == 1 else None
+
+
+def checksums(wildcards):
+    """The checksums of the files to download, as a list."""
+    given = source_of(wildcards)["url_sha256"]
+    return [given] if isinstance(given, str) else given
+
+
 def import_settings(wildcards):
     """How to read a source; generated volumes only need their voxel size."""
     volume = config["volumes"][wildcards.volume]
     if "phantom" in volume:
         return {"voxel_size": volume["phantom"]["voxel_size"]}
-    unused = ("path", "url", "url_sections")
+    unused = ("path", "url", "url_sha256")
     return {key: value for key, value in volume[wildcards.kind].items() if key not in unused}
 
 

@@ -65,7 +65,7 @@ rule download:
     params:
         code=code_hash("stages.downloading"),
         urls=lambda wildcards: addresses(source_of(wildcards)),
-        sha256=lambda wildcards: source_of(wildcards)["sha256"],
+        sha256=checksums,
     script:
         "../scripts/download.py"
 
@@ -89,6 +89,7 @@ rule import_raw:
         runtime=growing(60),
     params:
         code=code_hash("stages.importing"),
+        file=file_of,
         source=import_settings,
     script:
         "../scripts/import_volume.py"
@@ -114,6 +115,7 @@ rule import_labels:
         runtime=growing(60),
     params:
         code=code_hash("stages.importing"),
+        file=file_of,
         source=import_settings,
     script:
         "../scripts/import_volume.py"

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 start_log(Path(snakemake.log[0]))
 raw = snakemake.input.get("raw")
+source = Path(snakemake.input.source)
 import_volume(
-    Path(snakemake.input.source),
+    source / snakemake.params.file if snakemake.params.file else source,
     Path(snakemake.output.volume),
     labels=raw is not None,
     reference=None if raw is None else Path(raw),

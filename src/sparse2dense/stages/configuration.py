@@ -51,7 +51,8 @@ def problems(config: Mapping[str, Any], schema: Schema) -> list[InputError]:
     """Return everything that is wrong with `config`: first what the schema refuses, else keys that contradict."""
     full = with_defaults(config, schema)
     refused = [problem for error in violations(full, schema) for problem in explained(error, schema)]
-    return refused or inconsistencies(full)
+    distinct = {str(problem): problem for problem in refused}  # a missing key is violated once for each of its kind
+    return list(distinct.values()) or inconsistencies(full)
 
 
 def with_defaults(config: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
@@ -100,26 +101,31 @@ def violations(config: Mapping[str, Any], schema: Schema) -> Iterator[Validation
 def explained(error: ValidationError, root: Schema) -> Iterator[InputError]:
     """Yield a message for users for every key that `error` is about."""
     path = key_path(error.absolute_path)
-    schema = resolve(error.schema, root)
+    found: Any = error.instance
+    violated: Any = error.schema
+    schema = resolve(violated, root)
     if error.validator == "additionalProperties":
-        for key in sorted(set(error.instance) - set(schema["properties"])):
-            yield unknown_key(f"{path}.{key}".lstrip("."), key, error.instance[key], sorted(schema["properties"]))
+        for key in sorted(set(found) - set(schema["properties"])):
+            yield unknown_key(f"{path}.{key}".lstrip("."), key, found[key], sorted(schema["properties"]))
     elif error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        wanted = resolve(schema.get("properties", {}).get(missing, {}), root)
+        wanted: Any = error.validator_value
+        for missing in (key for key in wanted if key not in found):
+            below = resolve(schema.get("properties", {}).get(missing, {}), root)
+            yield InputError(
+                f"the key `{f'{path}.{missing}'.lstrip('.')}` is missing",
+                allowed=allowed_values(below, root),
+                remedy=f"add it: {below.get('description', '')}".strip(),
+            )
+    elif "propertyNames" in error.absolute_schema_path:
         yield InputError(
-            f"the key `{f'{path}.{missing}'.lstrip('.')}` is missing",
-            allowed=allowed_values(wanted, root),
-            remedy=f"add it: {wanted.get('description', '')}".strip(),
+            f"`{path}.{found}`: {found!r} is not a name",
+            allowed="letters, digits and _",
+            remedy=f"rename {found!r}; the name becomes a directory of the results",
         )
-    elif error.parent is not None and error.parent.validator == "propertyNames":
-        yield bad_name(key_path(error.parent.absolute_path), error.instance)
-    elif error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
-        yield bad_name(path, error.instance)
     else:
         where = schema_at(error.absolute_path, root)
         yield InputError(
-            f"`{path}` is {shown(error.instance)}",
+            f"`{path}` is {shown(found)}",
             allowed=allowed_values(where, root),
             remedy=f"change `{path}`: {where.get('description', 'see config/README.md')}",
         )
@@ -132,15 +138,6 @@ def unknown_key(path: str, key: str, value: Any, known: list[str]) -> InputError
         f"`{path}` (value {shown(value)}) is not a key of the configuration",
         allowed=", ".join(known),
         remedy=f"did you mean `{near[0]}`?" if near else "remove it, or see config/README.md",
-    )
-
-
-def bad_name(path: str, name: str) -> InputError:
-    """Say that `name` can't be part of a file name."""
-    return InputError(
-        f"`{path}.{name}`: {name!r} is not a name",
-        allowed="letters, digits and _",
-        remedy=f"rename {name!r}; the name becomes a directory of the results",
     )
 
 

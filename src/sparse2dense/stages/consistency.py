@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.thresholds import threshold_name, thresholds
+from sparse2dense.stages.downloading import expand_url
 
-__all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "threshold_names"]
+__all__ = ["LIFT_INPUTS", "PREDICTED", "absent_files", "addresses", "inconsistencies", "threshold_names"]
 
 Config = Mapping[str, Any]
 SOURCES = ("raw", "truth", "painted", "painted_mask")
-# What nets predict and read, by kind. `stages.nets.KINDS` says the same beside much more, but importing it takes seconds.
+# What nets predict and read, by kind. `stages.nets.KINDS` says it too, but importing it takes seconds.
 PREDICTED = {
     "2d_mtlsd": ("affinities", "descriptors"),
     "2d_lsd": ("descriptors",),
@@ -31,13 +33,26 @@ def inconsistencies(config: Config) -> list[InputError]:
 
 
 def addresses(source: Config) -> list[str]:
-    """Return the URLs of a source in the order of its files."""
-    url, sections = source["url"], source["url_sections"]
-    if url is None:
+    """Return the URLs of a source in the order of its files; none for a file on this machine."""
+    url = source["url"]
+    if url is None or source["path"] is not None:
         return []
-    if isinstance(url, list):
-        return list(url)
-    return [url.format(section=number) for number in range(*sections)] if sections else [url]
+    return [address for template in ([url] if isinstance(url, str) else url) for address in expand_url(template)]
+
+
+def absent_files(config: Config) -> list[InputError]:
+    """Return a message for every `path` of a source at which there is nothing."""
+    return [
+        InputError(
+            f"`volumes.{name}.{kind}.path` is {volume[kind]['path']}, which does not exist",
+            allowed=f"a file or directory, relative to {Path.cwd()}",
+            remedy="correct the path"
+            + ("" if volume[kind]["url"] is None else ", or remove it to download from `url`"),
+        )
+        for name, volume in config["volumes"].items()
+        for kind in SOURCES
+        if kind in volume and volume[kind]["path"] is not None and not Path(volume[kind]["path"]).exists()
+    ]
 
 
 def threshold_names(setting: Any) -> list[str]:
@@ -110,16 +125,9 @@ def source_problems(path: str, source: Config) -> Iterator[InputError]:
             remedy="add `path` for a file on this machine, or `url` for one to download",
         )
         return
-    templated = isinstance(url, str) and "{section" in url
-    if templated != (source["url_sections"] is not None):
+    if isinstance(source["url_sha256"], list) and len(source["url_sha256"]) != len(addresses(source)):
         yield InputError(
-            f"`{path}.url_sections` is {source['url_sections']} with `{path}.url` {url!r}",
-            allowed="`url_sections` together with `{section}` in `url`",
-            remedy="add `url_sections: [first, last + 1]`" if templated else "remove `url_sections`",
-        )
-    elif isinstance(source["sha256"], list) and url is not None and len(source["sha256"]) != len(addresses(source)):
-        yield InputError(
-            f"`{path}.sha256` has {len(source['sha256'])} checksums for {len(addresses(source))} files",
+            f"`{path}.url_sha256` has {len(source['url_sha256'])} checksums for {len(addresses(source))} files",
             allowed="one checksum for each file",
             remedy="give a checksum for every file, or none",
         )

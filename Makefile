@@ -1,0 +1,49 @@
+# make run         the embedded demo, all three tracks; ends with the path of the report
+# make test        tests that need no more than minutes
+# make lint        style of Python and Snakemake files, types
+# make benchmark   speed and quality against peers
+# make clean       removes what tools left behind, never results
+# make lock        pins the newest versions that pyproject.toml allows
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= all
+
+.PHONY: run test lint benchmark clean lock
+
+run: .venv/installed
+	$(BIN)/snakemake --cores $(CORES)
+	@echo "The report: $(CURDIR)/results/demo/report.html"
+
+test: .venv/installed
+	$(BIN)/python -m pytest -m "not slow and not slurm and not browser"
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+
+benchmark: .venv/installed
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +
+
+# A half-installed environment has no `installed` and is made anew.
+.venv/installed: requirements.lock
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
+	touch $@
+
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --disable-pip-version-check --quiet -e ".[dev,mutex]"
+	head -2 requirements.lock > requirements.lock.new
+	.venv-lock/bin/pip freeze --all --exclude-editable | sed 's/+cpu$$//' | grep -v '^pip==' >> requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	rm -rf .venv-lock

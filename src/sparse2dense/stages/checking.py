@@ -1,0 +1,142 @@
+"""Checks of the input that need its headers, made before anything is computed."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from sparse2dense.errors import InputError
+from sparse2dense.stages.importing import ImportPlan, check_source, plan_import
+from sparse2dense.volumes.blockwise import atomic_file
+
+__all__ = ["check_run", "input_problems"]
+
+log = logging.getLogger(__name__)
+
+IMPORT_KEYS = ("dataset", "voxel_size", "offset", "crop")
+# Segmentation holds a volume in memory: three float32 affinities, fragments, and what watershed and sorting need.
+SEGMENTATION_BYTES = 64
+
+
+def check_run(config: Mapping[str, Any], output: Path) -> None:
+    """Check all input and write what was found, shape, type and voxel size of every volume, to a JSON file.
+
+    Parameters
+    ----------
+    config
+        The blocks `volumes` and `nets` of a configuration with its defaults.
+    output
+        JSON file with `volumes` and `warnings`.
+
+    Raises
+    ------
+    InputError
+        For the last problem; those before it are logged.
+    """
+    problems, found = input_problems(config)
+    for problem in problems[:-1]:
+        log.error("%s", problem)
+    if problems:
+        raise problems[-1]
+    warnings = list(memory_warnings(found))
+    for warning in warnings:
+        log.warning(warning)
+    with atomic_file(output) as file:
+        file.write_text(json.dumps({"volumes": found, "warnings": warnings}, indent=2) + "\n")
+    log.info("checked %d volumes", len(found))
+
+
+def input_problems(config: Mapping[str, Any]) -> tuple[list[InputError], dict[str, dict[str, Any]]]:
+    """Return all problems of the input, and shape, type, voxel size (nm) and offset (nm) of every readable image.
+
+    Sources that are downloaded are checked when they arrive: by their checksum, and when they are imported.
+    """
+    problems: list[InputError] = []
+    found: dict[str, dict[str, Any]] = {}
+    for name, volume in config["volumes"].items():
+        facts, wrong = image_facts(volume)
+        problems += [named(name, "raw", problem) for problem in wrong]
+        plan = facts.pop("plan", None)
+        problems += label_problems(name, volume, plan)
+        if "shape" in facts:
+            found[name] = {"role": volume["role"], **facts}
+            problems += section_problems(name, volume, facts["shape"])
+            problems += offset_problems(name, config["nets"], facts["shape"])
+    return problems, found
+
+
+def image_facts(volume: Mapping[str, Any]) -> tuple[dict[str, Any], list[InputError]]:
+    """Return what is known of the image of a volume without reading voxels, and why it can't be read."""
+    if "phantom" in volume:
+        phantom = volume["phantom"]
+        return {
+            "shape": phantom["shape"],
+            "dtype": "uint8",
+            "voxel_size": phantom["voxel_size"],
+            "offset": [0, 0, 0],
+        }, []
+    source = volume["raw"]
+    if source["path"] is None:
+        return {}, []
+    try:
+        plan = plan_import(Path(source["path"]), **{key: source[key] for key in IMPORT_KEYS})
+    except InputError as error:
+        return {}, [error]
+    facts = {key: list(getattr(plan, key)) for key in ("shape", "voxel_size", "offset")}
+    return {"plan": plan, "dtype": str(plan.dtype), **facts}, []
+
+
+def label_problems(name: str, volume: Mapping[str, Any], image: ImportPlan | None) -> list[InputError]:
+    """Return what is wrong with the labels of a volume; they must lie on its image."""
+    problems = []
+    for kind in ("truth", "painted", "painted_mask"):
+        source = volume.get(kind)
+        if source is not None and source["path"] is not None:
+            settings = {**{key: source[key] for key in (*IMPORT_KEYS, "mapping")}, "labels": True}
+            wrong = check_source(Path(source["path"]), settings, image)
+            problems += [named(name, kind, problem) for problem in wrong]
+    return problems
+
+
+def section_problems(name: str, volume: Mapping[str, Any], shape: list[int]) -> Iterator[InputError]:
+    """Yield a problem for every annotated section that the volume does not have; labels may be smaller than raw."""
+    sections = volume.get("annotation", {}).get("sections") or []
+    beyond = [number for number in sections if number >= shape[0]]
+    if beyond:
+        yield InputError(
+            f"`volumes.{name}.annotation.sections` holds {beyond}",
+            allowed=f"0 to {shape[0] - 1}: the volume has {shape[0]} sections",
+            remedy="count sections from 0, after cropping",
+        )
+
+
+def offset_problems(name: str, nets: Mapping[str, Any], shape: list[int]) -> Iterator[InputError]:
+    """Yield a problem for every affinity that links to a voxel beyond the volume, wherever it starts."""
+    for net, settings in nets.items():
+        for offset in settings["offsets"]:
+            if any(-step >= side for step, side in zip(offset, shape[-len(offset) :], strict=True)):
+                yield InputError(
+                    f"`nets.{net}.offsets` holds {offset}, and volume {name} has the shape {shape}",
+                    allowed="steps shorter than every volume",
+                    remedy="shorten the step, or use a larger part of the volume",
+                )
+
+
+def memory_warnings(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a warning for every volume that is too large to be segmented in the memory of this machine."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for name, facts in found.items():
+        needed = prod(facts["shape"]) * SEGMENTATION_BYTES
+        if needed > memory:
+            yield (
+                f"volume {name} needs about {needed / 1e9:.0f} GB to be segmented, and this machine has "
+                f"{memory / 1e9:.0f} GB; segment a crop, or run on a machine with more memory"
+            )
+
+
+def named(volume: str, kind: str, error: InputError) -> InputError:
+    """Return `error` with the key of the configuration that names the file."""
+    return InputError(f"`volumes.{volume}.{kind}`: {error.problem}", allowed=error.allowed, remedy=error.remedy)
