@@ -9,7 +9,7 @@ __all__ = ["render"]
 
 CYTOPLASM = 164.0
 MEMBRANE = 74.0
-EXTRACELLULAR = 178.0
+EXTRACELLULAR = 172.0
 MITOCHONDRION = 84.0
 
 
@@ -58,7 +58,7 @@ def render(
     synapse = np.clip(smooth_noise(shape, 130 / voxel_nm, rng) - 2.2, 0, 1)
     widened = width * (1 + 1.5 * synapse)
     # Extracellular space is seen between the membranes, so these don't reach far into it.
-    within = np.where(objects == 0, 2 * depth, depth)
+    within = np.where(objects == 0, 1.2 * depth, depth)
     opacity = np.clip(contrast + synapse, 0.12, 1.15) * np.exp(-0.5 * (within / widened) ** 2)
     image += opacity * (MEMBRANE - image)
     return image
@@ -90,6 +90,7 @@ def _cytoplasm(objects: np.ndarray, voxel_nm: float, rng: np.random.Generator) -
     grey = CYTOPLASM + 16 * np.clip(rng.standard_normal(count), -2.2, 1.8)
     grey = (grey - 28 * (rng.random(count) < 0.12)).astype(np.float32)  # some cells are dark
     grain = rng.uniform(4, 14, count).astype(np.float32)
+    grain[rng.random(count) < 0.2] += 8  # and some are full of granules
     grey[0], grain[0] = EXTRACELLULAR, 2
     index = objects.astype(np.int64)
     image = grey[index] + grain[index] * smooth_noise(objects.shape, 22 / voxel_nm, rng)
