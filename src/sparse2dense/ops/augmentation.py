@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Augmentation", "Warp", "draw_warp", "sample_image", "sample_labels", "shade"]
+__all__ = ["Augmentation", "Warp", "draw_warp", "inside", "sample_image", "sample_labels", "shade"]
 
 Floats = NDArray[np.float32]
 
@@ -135,11 +135,17 @@ def sample_image(image: NDArray, warp: Warp) -> Floats:
 def sample_labels(labels: NDArray, warp: Warp) -> NDArray:
     """The crop of `labels` (*axes, any dtype) that `warp` maps: the nearest voxel, 0 outside; ids stay exact."""
     index = np.rint(warp.coordinates).astype(np.intp)
-    inside = np.ones(index.shape[1:], bool)
     for axis, size in enumerate(labels.shape):
-        inside &= (index[axis] >= 0) & (index[axis] < size)
         np.clip(index[axis], 0, size - 1, out=index[axis])
-    return np.where(inside, labels[tuple(index)], labels.dtype.type(0))
+    return np.where(inside(labels.shape, warp), labels[tuple(index)], labels.dtype.type(0))
+
+
+def inside(shape: Sequence[int], warp: Warp) -> NDArray[np.bool_]:
+    """Which voxels of the crop that `warp` maps come from inside an array of `shape`."""
+    within = np.ones(warp.coordinates.shape[1:], bool)
+    for coordinate, size in zip(warp.coordinates, shape, strict=True):
+        within &= (coordinate >= -0.5) & (coordinate < size - 0.5)
+    return within
 
 
 def shade(sections: Floats, rng: np.random.Generator, augmentation: Augmentation) -> Floats:

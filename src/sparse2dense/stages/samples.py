@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import Rim, affinities, affinity_mask
-from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, sample_image, sample_labels, shade
+from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, inside, sample_image, sample_labels, shade
 from sparse2dense.ops.balance import balance_weights
 from sparse2dense.ops.boundaries import grow_boundary
 from sparse2dense.ops.corruption import corrupt, degrade
@@ -68,8 +68,13 @@ class Targets:
             reach = [max(a, step * ceil(3 * s / step)) for a, s in zip(reach, self.sigma, strict=True)]
         return tuple(reach)
 
-    def make(self, labels: NDArray, mask: NDArray) -> tuple[dict[str, Floats], dict[str, Floats]]:
-        """Targets and weights of the middle of `labels` and `mask`, both larger than it by `margin` on every side."""
+    def make(
+        self, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]
+    ) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """Targets and weights of the middle of `labels` and `mask`, both larger than it by `margin` on every side.
+
+        Beyond the volume, where `within` is False, an object doesn't end: pairs that leave the volume never count.
+        """
         inner = tuple(slice(m, n - m) for m, n in zip(self.margin, labels.shape, strict=True))
         every = (slice(None), *inner)
         labels = fastremap.renumber(np.where(mask > 0, labels, 0))[0]
@@ -81,6 +86,7 @@ class Targets:
             weights["descriptors"] = np.broadcast_to(known, targets["descriptors"].shape).copy()
         if "affinities" in heads:
             pairs = affinity_mask(mask, labels, self.offsets, rim=self.rim)[every]
+            pairs *= affinities(within.astype(np.uint8), self.offsets)[every]
             grown = grow_boundary(labels, self.grow_boundary, mask=mask, only_xy=labels.ndim == 3)
             target = affinities(grown, self.offsets)[every]
             targets["affinities"] = target.astype(np.float32)
@@ -143,7 +149,8 @@ class SectionSamples:
         margin = self.targets.margin
         grown = [n + 2 * m for n, m in zip(self.shape, margin, strict=True)]
         warp = draw_warp(grown, centre, rng, self.augmentation)
-        targets, weights = self.targets.make(sample_labels(section.labels, warp), sample_labels(section.mask, warp))
+        labels, mask = sample_labels(section.labels, warp), sample_labels(section.mask, warp)
+        targets, weights = self.targets.make(labels, mask, inside(section.mask.shape, warp))
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
         coordinates = warp.coordinates[(slice(None), *inner)]
         middle = len(section.raw) // 2
@@ -245,7 +252,7 @@ class VolumeSamples:
         grown = [n + 2 * m for n, m in zip(self.shape, margin, strict=True)]
         centre = self.positions[number].draw(rng) + jitter
         warp = draw_warp(grown, centre, rng, self.augmentation, isotropic=self.isotropic)
-        targets, weights = self.targets.make(_lookup(labels, warp), _lookup(mask, warp))
+        targets, weights = self.targets.make(_lookup(labels, warp), _lookup(mask, warp), inside(mask.shape, warp))
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
         image = _interpolate(raw, Warp(warp.coordinates[(slice(None), *inner)]))
         return Sample(shade(image, rng, self.augmentation)[None], targets, weights)
