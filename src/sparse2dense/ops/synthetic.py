@@ -56,7 +56,8 @@ class Shapes:
     branches
         Branches per tube.
     fill
-        Volume of the tubes relative to the sample; what they leave free goes to the nearest, or becomes an object.
+        Volume of the tubes relative to the sample, counting overlaps as often as they occur; what they leave free
+        goes to the nearest, or becomes an object.
     matrix_probability
         Chance that space far from all tubes becomes one object of its own instead of thickening them.
     hole_probability, hole_divisors
@@ -73,7 +74,7 @@ class Shapes:
     section_jitter: Range = (0.0, 1.0)
     straightness: Range = (1.5, 10.0)
     branches: Range = (0.0, 1.0)
-    fill: Range = (0.4, 1.0)
+    fill: Range = (1.0, 3.0)
     matrix_probability: float = 0.2
     hole_probability: float = 0.2
     hole_divisors: tuple[int, ...] = field(default=(3, 5))
