@@ -227,10 +227,10 @@ def test_workers_end_with_a_killed_job_and_the_next_goes_on(tmp_path: Path) -> N
         time.sleep(0.01)
     job.kill()
     job.wait()
-    time.sleep(1)
+    time.sleep(0.6)
     written = {path.name for path in partial.iterdir()}
     assert len(written) < 40
-    time.sleep(0.5)
+    time.sleep(0.3)
     assert {path.name for path in partial.iterdir()} == written
     again = subprocess.run([sys.executable, script, output], capture_output=True, text=True, check=True)
     assert 0 < int(again.stdout) <= 40 - 5

@@ -132,7 +132,7 @@ def label_type(source: Path, opened: Source) -> np.dtype[Any]:
 
 
 def slab_shape(
-    shape: Sequence[int], chunk: Sequence[int], itemsize: int, whole_sections: bool, limit: int = SLAB_BYTES
+    shape: Sequence[int], chunk: Sequence[int], itemsize: int, whole_sections: bool, limit: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Choose blocks of whole chunks that hold at most `limit` bytes, and the chunks.
 
@@ -208,7 +208,7 @@ def import_volume(
         check_overlap(output, plan, reference, open_volume(reference))
     table = read_mapping(source, mapping) if mapping is not None else None
     block_shape, chunks = slab_shape(
-        plan.shape, chunk_shape(plan.shape, plan.voxel_size), plan.dtype.itemsize, plan.whole_sections
+        plan.shape, chunk_shape(plan.shape, plan.voxel_size), plan.dtype.itemsize, plan.whole_sections, SLAB_BYTES
     )
     state = fingerprint(source)
     settings = {
