@@ -270,7 +270,7 @@ def _say_empty(axes: Iterable[Axes], text: str) -> None:
         one.text(0.5, 0.5, text, ha="center", va="center", transform=one.transAxes)
 
 
-def panel_svg(draw: Callable[[Axes], None], name: str, width: float = 4.4, height: float = 2.9) -> str:
+def panel_svg(draw: Callable[[Axes], object], name: str, width: float = 4.4, height: float = 2.9) -> str:
     """One panel as an `svg` element for a page: text stays text, ink is `currentColor`, no background.
 
     `name` is read aloud in place of the chart; it also keeps the element ids of different panels apart.

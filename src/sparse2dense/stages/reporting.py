@@ -211,7 +211,8 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """Per volume and track: the best and the chosen threshold, with the scores of both conventions at each.
 
-    Test volumes stand first, and where there are any they alone are in the `headline`. Where `best.json` is absent the best threshold is read from the table.
+    Test volumes stand first, and where there are any they alone are in the `headline`. Where `best.json` is absent
+    the best threshold is read from the table.
     """
     known = {(record["volume"], record["track"]): record for record in records}
     roles = {name: volume.get("role") for name, volume in (config.get("volumes") or {}).items()}

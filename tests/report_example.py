@@ -1,0 +1,103 @@
+"""A small made-up run, as its stages would leave it, for the tests of the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+TRACKS = ("pseudo", "bootstrapped", "baseline")
+CONFIG: dict[str, Any] = {
+    "run": "example",
+    "seed": 1,
+    "volumes": {"home": {"role": "annotated"}, "away": {"role": "test", "raw": {"path": Path("away.tif")}}},
+    "evaluate": {"border": [1, 2, 2], "tracks": list(TRACKS)},
+}
+
+
+def example_run(folder: Path) -> dict[str, Any]:
+    """Write tables and pictures below `folder`; return the arguments of `write_report`, `output` apart."""
+    scores, best = [], []
+    for volume in ("home", "away"):
+        for number, track in enumerate(TRACKS):
+            place = folder / volume / track
+            place.mkdir(parents=True)
+            scores.append(place / "scores.csv")
+            table = score_table(volume, track, 1.0 - 0.2 * number)
+            table.to_csv(scores[-1], index=False)
+            best.append(place / "best.json")
+            best[-1].write_text(json.dumps(best_record(table)))
+    losses = {}
+    for net in ("2d", "2d_to_3d"):
+        losses[net] = folder / "nets" / net / "losses.csv"
+        losses[net].parent.mkdir(parents=True)
+        validation = ["", "0.4"] if net == "2d" else ["", ""]
+        lines = [f"{step},{step / 2},{1 / step},{validation[step % 2 == 0]}" for step in range(1, 21)]
+        losses[net].write_text("\n".join(["step,seconds,loss,validation_loss", *lines]) + "\n")
+    benchmarks = [folder / "benchmarks" / rule / "home.tsv" for rule in ("train_2d", "predict")]
+    for number, file in enumerate(benchmarks):
+        file.parent.mkdir(parents=True)
+        file.write_text(f"s\tmax_rss\tmean_load\tcpu_time\n{100 * (number + 1)}\t{900 - 100 * number}\t180.0\t300\n")
+    annotation = [folder / "home" / "annotation.csv", folder / "home" / "annotation.json"]
+    annotation[0].write_text(
+        "object,voxels,sections,first_section,last_section\n9223372036854775806,40,2,3,4\n7,9,1,3,3\n"
+    )
+    annotation[1].write_text(json.dumps({"sections": 2, "objects": 2, "voxels": 49, "provenance": {}}))
+    filters = folder / "home" / "pseudo" / "pseudo_truth.csv"
+    filters.write_text("step,objects,voxels\nsegmentation,812,123456\ndust,301,120000\n")
+    return {
+        "run": "example",
+        "config": CONFIG,
+        "scores": scores,
+        "best": best,
+        "losses": losses,
+        "figures": example_figures(folder),
+        "annotation": annotation,
+        "benchmarks": benchmarks,
+        "pseudo_truth": [filters],
+    }
+
+
+def score_table(volume: str, track: str, level: float) -> pd.DataFrame:
+    """Scores of four thresholds in both conventions; the best of them is 0.3, with a VOI sum of `level` + 0.1."""
+    rows = []
+    for convention, more in (("interior", 0.0), ("all", 0.5)):
+        for threshold, extra in ((0.1, 0.9), (0.3, 0.1), (0.58, 0.2), (0.7, 1.0)):
+            split = level / 4 + more
+            merge = level * 3 / 4 + extra
+            rows.append(
+                (volume, track, convention, threshold, split, merge, split + merge, 0.1, 0.2, 0.3, 0.25, 0.8, 0.7)
+            )
+    columns = (
+        "volume,track,convention,threshold,voi_split,voi_merge,voi_sum,"
+        "nvi_split,nvi_merge,nvi_sum,arand,rand_split,rand_merge"
+    )
+    return pd.DataFrame(rows, columns=columns.split(","))
+
+
+def best_record(table: pd.DataFrame) -> dict[str, Any]:
+    """`best.json` of a table: 0.3 is best, 0.58 was chosen."""
+    interior = table[table["convention"] == "interior"].set_index("threshold")
+    point = {
+        kind: {
+            "threshold": at,
+            "reason": "lowest VOI sum on the annotation of home",
+            "voi_sum": interior["voi_sum"][at],
+        }
+        for kind, at in (("best", 0.3), ("chosen", 0.58))
+    }
+    return {"volume": table["volume"][0], "track": table["track"][0], "convention": "interior", **point}
+
+
+def example_figures(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
+    """A picture for every section of the report, each of another colour."""
+    figures = {}
+    sections = ("segmentation", "annotation", "prediction", "affinities", "fragments", "pseudo_truth", "losses")
+    for number, section in enumerate(sections):
+        file = folder / "figures" / f"{section}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((300, 640, 3), 30 * number, np.uint8)).save(file)
+        figures[section] = [(f"{section} of home", f"What <{section}> shows & how.", file)]
+    return figures

@@ -1,0 +1,216 @@
+"""The report: what it says in words and tables, whole and partial runs, and that it loads nothing."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from report_example import TRACKS, example_run
+
+from sparse2dense.errors import InputError
+from sparse2dense.stages import reporting
+from sparse2dense.stages.reporting import FIGURE_SECTIONS, count, duration, write_report
+
+EMPTY: dict[str, Any] = {
+    "run": "nothing",
+    "config": {},
+    "scores": [],
+    "best": [],
+    "losses": {},
+    "figures": {},
+    "annotation": [],
+    "benchmarks": [],
+}
+
+
+class Reader(HTMLParser):
+    """Text, links, sources and ids of a page, and whether its elements are closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.stack: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect what an element refers to."""
+        values = dict(attrs)
+        if tag not in ("meta", "img", "link", "br", "input"):
+            self.stack.append(tag)
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.links += [values["href"] or ""] if tag in ("a", "link") and "href" in values else []
+        self.sources += [values["src"] or ""] if values.get("src") else []
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect the id of an element that closes itself, as those of SVG do."""
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag: str) -> None:
+        """Refuse an element that is closed out of order."""
+        assert self.stack and self.stack[-1] == tag, f"</{tag}> within {self.stack[-3:]}"
+        self.stack.pop()
+
+    def handle_data(self, data: str) -> None:
+        """Collect text that is shown."""
+        if not {"style", "script"} & set(self.stack):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """All text that is shown, single spaces between words."""
+        return " ".join(" ".join(self.words).split())
+
+
+def read(page: Path) -> Reader:
+    reader = Reader(page.read_text(encoding="utf-8"))
+    assert not reader.stack
+    return reader
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return example_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def page(example: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("page") / "made" / "report.html"
+    write_report(output, **example)
+    assert [file.name for file in output.parent.iterdir()] == ["report.html"]
+    return output
+
+
+def test_the_page_opens_with_the_result_of_the_test_volume(page: Path) -> None:
+    text = read(page).text
+    opening = text[text.index("How to reproduce") : text.index("Scores at the chosen")]  # after the contents
+    for number in ("1.200 bits", "1.000 bits", "0.800 bits"):  # the chosen threshold 0.58, not the best one
+        assert number in opening
+    assert "Best possible threshold: 0.3 with 1.100 bits" in opening
+    assert "on home" not in opening, "annotated volumes are no headline"
+    assert "2 painted sections with 2 objects and 49 voxels in home" in opening
+    assert "lowest VOI sum on the annotation of home" in opening
+
+
+def test_every_threshold_of_every_track_stands_in_the_table(page: Path) -> None:
+    rows = re.findall(
+        r'<tr data-volume="(\w+)" data-track="(\w+)" data-convention="(\w+)"( class="marked")?', page.read_text()
+    )
+    assert len(rows) == 2 * 3 * 2 * 4
+    assert sum(bool(mark) for *_, mark in rows) == 2 * 3 * 2 * 2
+    assert [track for _, track, _, _ in rows[:24:8]] == list(TRACKS)
+
+
+def test_nothing_is_loaded_from_anywhere(page: Path) -> None:
+    reader = read(page)
+    assert reader.sources and all(source.startswith("data:image/") for source in reader.sources)
+    assert all(link.startswith("#") or link == "data:," for link in reader.links)
+    assert "default-src 'none'" in page.read_text()
+    assert not re.search(r"@import|url\((?!#)", page.read_text())
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page: Path) -> None:
+    reader = read(page)
+    assert len(reader.ids) == len(set(reader.ids))
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+
+
+def test_captions_and_names_are_escaped(page: Path) -> None:
+    assert "What <segmentation> shows & how." in read(page).text
+    assert "<segmentation>" not in page.read_text()
+
+
+def test_large_ids_of_painted_objects_survive(page: Path) -> None:
+    assert "9223372036854775806" in read(page).text
+
+
+def test_config_versions_and_costs_are_told(page: Path) -> None:
+    text = read(page).text
+    assert "path: away.tif" in text
+    assert "numpy " + np.__version__ in text
+    assert "2 jobs took 5 min 00 s in all" in text
+    assert "301" in text[text.index("Before and after every filter, home") :]
+    assert "lowest validation loss 0.400 at step 2" in text and "no validation loss" in text
+    assert "(1, 2, 2 voxels a side in z, y, x)" in text
+
+
+def test_an_empty_run_says_what_is_absent_and_how_to_get_it(tmp_path: Path) -> None:
+    write_report(tmp_path / "r.html", **EMPTY)
+    reader = read(tmp_path / "r.html")
+    assert reader.text.count("Not in this run:") == 11
+    assert "`" not in reader.text
+
+
+def test_a_missing_track_is_named(example: dict[str, Any], tmp_path: Path) -> None:
+    partial = {**example, "scores": example["scores"][:1], "best": example["best"][:1]}
+    write_report(tmp_path / "r.html", **partial)
+    text = read(tmp_path / "r.html").text
+    assert "the track bootstrapped" in text and "the track baseline" in text and "the track pseudo." not in text
+    assert "on home (annotated volume)" in text, "without a scored test volume others are the headline"
+
+
+def test_without_best_json_the_best_threshold_comes_from_the_scores(example: dict[str, Any], tmp_path: Path) -> None:
+    write_report(tmp_path / "r.html", **{**example, "scores": example["scores"][3:4], "best": []})
+    text = read(tmp_path / "r.html").text
+    assert "Interior VOI sum at the best threshold 0.3" in text
+    assert "No threshold was chosen beforehand." in text
+
+
+def test_scores_that_are_not_numbers_leave_a_dash(tmp_path: Path) -> None:
+    record: dict[str, Any] = {"volume": "v", "track": "mine", "convention": "all", "chosen": None}
+    record["best"] = {"threshold": 0.5, "reason": "", "voi_sum": 2.5, "voi_split": None}
+    (tmp_path / "best.json").write_text(json.dumps(record))
+    table = {"volume": ["v"], "track": ["mine"], "convention": ["interior"], "threshold": [0.5]}
+    pd.DataFrame({**table, "voi_split": [np.nan], "voi_merge": [np.nan], "voi_sum": [np.nan]}).to_csv(
+        tmp_path / "scores.csv", index=False
+    )
+    write_report(
+        tmp_path / "r.html", **{**EMPTY, "best": [tmp_path / "best.json"], "scores": [tmp_path / "scores.csv"]}
+    )
+    text = read(tmp_path / "r.html").text
+    assert "2.500 bits All VOI sum at the best threshold 0.5: split –" in text
+
+
+def test_unknown_sections_and_missing_files_are_refused(example: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="segmentatoin"):
+        write_report(tmp_path / "r.html", **{**example, "figures": {"segmentatoin": []}})
+    with pytest.raises(InputError, match=r"gone\.png"):
+        write_report(tmp_path / "r.html", **{**example, "figures": {"annotation": [("a", "b", tmp_path / "gone.png")]}})
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_many_large_pictures_still_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "PICTURE_BYTES", 200_000)
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    pictures = [("t", "c", tmp_path / "noise.png")] * 4
+    assert (tmp_path / "noise.png").stat().st_size > 300_000
+    found = reporting.embed({"fragments": pictures})["fragments"]
+    assert sum(len(picture.source) for picture in found) < 200_000 * 1.4
+    assert all(picture.source.startswith("data:image/jpeg") and picture.width >= 100 for picture in found)
+    assert set(reporting.embed({})) == set(FIGURE_SECTIONS)
+
+
+def test_durations_and_counts_read_well() -> None:
+    assert [duration(s) for s in (0.04, 59.96, 61, 3599.6, 7260, None, float("nan"))] == [
+        "0.0 s",
+        "60.0 s",
+        "1 min 01 s",
+        "1 h 00 min",
+        "2 h 01 min",
+        "–",
+        "–",
+    ]
+    assert count(1234567) == "1\u2009234\u2009567"
+
+
+def test_the_same_run_gives_the_same_bytes(example: dict[str, Any], page: Path, tmp_path: Path) -> None:
+    write_report(tmp_path / "again.html", **example)
+    assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
