@@ -366,6 +366,14 @@ def test_a_large_png_is_no_bomb(tmp_path: Path) -> None:
     assert open_source(tmp_path / "1.png").shape == (1, 30_000, 40_000)
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_sections_written_one_by_one_are_a_stack(tmp_path: Path, voxels: Voxels, compression: str | None) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for section in voxels:
+            file.write(section, compression=compression, contiguous=False)
+    same(open_source(tmp_path / "a.tif"), voxels)
+
+
 def test_a_stack_saved_without_axes_is_a_stack_of_sections(tmp_path: Path, voxels: Voxels) -> None:
     many = np.concatenate([voxels] * 2)
     tifffile.imwrite(tmp_path / "a.tif", many, imagej=True)

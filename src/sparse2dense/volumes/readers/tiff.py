@@ -1,6 +1,7 @@
 """TIFF: one section, a stack, BigTIFF, ImageJ and OME; read page by page."""
 
 import struct
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -36,10 +37,12 @@ def open_tiff(path: Path) -> Source:
         voxel_size = tiff_voxel_size(file)
         shape = tuple(side for side, axis in zip(image.shape, image.axes, strict=True) if side > 1 or axis in "YX")
         dtype = np.dtype(image.dtype)
-        if image.dataoffset is not None:
+        if len(series) > 1:
+            shape = (len(series), *shape)
+        elif image.dataoffset is not None:
             stored = dtype.newbyteorder(file.byteorder)
             return file_source(path, path, int(image.dataoffset), shape, stored, voxel_size)
-        count = len(image.pages)
+        count = sum(len(image.pages) for image in series)
     deep = volume_shape(path, shape)
     if count != deep[0]:
         raise InputError(
@@ -47,13 +50,16 @@ def open_tiff(path: Path) -> Source:
             allowed="one page per section",
             remedy="save the stack again, one page per section",
         )
-    return Source(path, deep, dtype, three(voxel_size), None, page_reader(path), whole_sections=True)
+    return Source(path, deep, dtype, three(voxel_size), None, page_reader(path, dtype), whole_sections=True)
 
 
 def check_series(path: Path, series: list[Any]) -> None:
-    """Raise InputError for pages of different shape or type, colour, and channels."""
+    """Raise InputError for pages of different shape or type, colour, and channels.
+
+    Sections that were written one by one are as many series of one page each; that is a stack too.
+    """
     kinds = sorted({f"{tuple(image.shape)} {image.dtype}" for image in series})
-    if len(series) != 1:
+    if len(kinds) != 1 or (len(series) > 1 and len(series[0].pages) > 1):
         raise InputError(
             f"{path} mixes pages: {', '.join(kinds)}" if series else f"{path} holds no image",
             allowed="sections of one shape and type",
@@ -76,16 +82,19 @@ def check_series(path: Path, series: list[Any]) -> None:
         )
 
 
-def page_reader(path: Path) -> Any:
+def page_reader(path: Path, dtype: np.dtype[Any]) -> Any:
     """Return a function that decodes the pages of a box, one after another."""
+
+    @cache
+    def pages() -> list[Any]:
+        # Opened by the first box and kept: finding the pages of a long stack takes as long as decoding some of them.
+        return [page for image in tifffile.TiffFile(path).series for page in image.pages]
 
     def read_box(box: Box) -> NDArray[Any]:
         planes, rows, columns = box
-        with tifffile.TiffFile(path) as file:
-            image = file.series[0]
-            values = np.empty(tuple(side.stop - side.start for side in box), image.dtype)
-            for index, plane in enumerate(range(planes.start, planes.stop)):
-                values[index] = read_page(path, image.pages[plane])[rows, columns]
+        values = np.empty(tuple(side.stop - side.start for side in box), dtype)
+        for index, page in enumerate(pages()[planes]):
+            values[index] = read_page(path, page)[rows, columns]
         return values
 
     return read_box
