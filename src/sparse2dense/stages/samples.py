@@ -203,8 +203,10 @@ class LiftSamples:
         ]
         pairs = affinity_mask(everywhere, labels, self.net.offsets)[every]
         weights = balance_weights(target, pairs, groups=_singly(len(target)))
+        predicted = np.concatenate(channels)
+        first = len(predicted) - len(self.net.input_offsets)
         return Sample(
-            degrade(np.concatenate(channels), rng),
+            degrade(predicted, rng, affinity_channels=range(first, len(predicted))),
             {"affinities": target.astype(np.float32)},
             {"affinities": weights},
         )

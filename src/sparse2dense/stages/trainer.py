@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
@@ -232,8 +233,14 @@ def _batches(samples: Samples, schedule: Schedule, first: int) -> Iterator[dict[
             num_workers=schedule.loaders,
             prefetch_factor=4 if schedule.loaders else None,
             collate_fn=_as_batch,
+            worker_init_fn=_one_thread,
         )
     )
+
+
+def _one_thread(_: int) -> None:
+    """Keep a loading process to one thread: libraries that start one per core would fight for them with the net."""
+    threadpool_limits(1)
 
 
 def _as_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
