@@ -192,10 +192,24 @@ def test_many_large_pictures_still_fit(tmp_path: Path, monkeypatch: pytest.Monke
     Image.fromarray(pixels).save(tmp_path / "noise.png")
     pictures = [("t", "c", tmp_path / "noise.png")] * 4
     assert (tmp_path / "noise.png").stat().st_size > 300_000
-    found = reporting.embed({"fragments": pictures})["fragments"]
+    found = reporting.embed({"fragments": pictures}, set())["fragments"]
     assert sum(len(picture.source) for picture in found) < 200_000 * 1.4
     assert all(picture.source.startswith("data:image/jpeg") and picture.width >= 100 for picture in found)
-    assert set(reporting.embed({})) == set(FIGURE_SECTIONS)
+    assert set(reporting.embed({}, set())) == set(FIGURE_SECTIONS)
+
+
+def test_pictures_of_test_volumes_come_first(tmp_path: Path) -> None:
+    files = []
+    for volume in ("home", "away"):
+        files.append(tmp_path / volume / "figures" / "fragments.png")
+        files[-1].parent.mkdir(parents=True)
+        Image.new("RGB", (40, 30)).save(files[-1])
+    group = [(file.parts[-3], "", file) for file in files]
+    foremost = {
+        picture.title: picture.foremost for picture in reporting.embed({"fragments": group}, {"away"})["fragments"]
+    }
+    assert foremost == {"home": False, "away": True}
+    assert all(picture.foremost for picture in reporting.embed({"fragments": group[:1]}, {"away"})["fragments"])
 
 
 def test_durations_and_counts_read_well() -> None:

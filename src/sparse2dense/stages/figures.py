@@ -144,7 +144,7 @@ def figure_annotation(raw: Path, labels: Path, mask: Path, output: Path, section
         ids, known = read_plane(painted, grid, plane), read_plane(speaks, grid, plane)
         pictures.append(outlined(label_colours(ids), ids, np.where(known != 0, grey, 0.35 * grey)))
         counts.append(_count(ids))
-    rows = [Row("raw", planes[0].size, greys), Row("painted; dark: nothing said", planes[0].size, pictures)]
+    rows = [Row("raw", planes[0].size, greys), Row("painted (dark: nothing said)", planes[0].size, pictures)]
     titles = [f"{p.name}: {n} object{'' if n == 1 else 's'}" for p, n in zip(planes, counts, strict=True)]
     montage(rows, titles, output)
 

@@ -58,10 +58,11 @@ Figure = tuple[str, str, Path]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it stands in the page."""
+    """A picture as it stands in the page; the foremost are shown, the others can be opened."""
 
     title: str
     caption: str
+    foremost: bool
     source: str  # a data URI
     width: int
     height: int
@@ -125,7 +126,7 @@ def write_report(
         score_charts=score_charts(table, records),
         score_rows=score_rows(table, records),
         looks=track_looks(table, records),
-        figures=embed(figures),
+        figures=embed(figures, test_volumes(config)),
         loss_charts=loss_charts(losses),
         filters=filter_tables(pseudo_truth),
         rules=with_parts(rules_by_cost(read_benchmarks(benchmarks)), ("seconds", "peak_mb")),
@@ -337,15 +338,28 @@ def filter_tables(files: Sequence[Path]) -> list[dict[str, Any]]:
     return tables
 
 
-def embed(figures: Mapping[str, Sequence[Figure]]) -> dict[str, list[Picture]]:
-    """The pictures of every section as data URIs, made smaller where all together would make the page too large."""
+def test_volumes(config: Mapping[str, Any]) -> set[str]:
+    """Names of the volumes that are only for testing."""
+    return {name for name, volume in (config.get("volumes") or {}).items() if volume.get("role") == "test"}
+
+
+def embed(figures: Mapping[str, Sequence[Figure]], tests: set[str]) -> dict[str, list[Picture]]:
+    """The pictures of every section as data URIs, made smaller where all together would make the page too large.
+
+    Pictures in directories of the volumes `tests` are the foremost; in a section without any, all are.
+    """
     files = [figure[2] for group in figures.values() for figure in group]
     total = sum(file.stat().st_size for file in files)
     share = PICTURE_BYTES // len(files) if total > PICTURE_BYTES else total
-    return {
-        section: [Picture(title, caption, *data_uri(file, share)) for title, caption, file in figures.get(section, ())]
-        for section in FIGURE_SECTIONS
-    }
+    embedded = {}
+    for section in FIGURE_SECTIONS:
+        group = figures.get(section, ())
+        tested = [bool(tests & set(file.parts)) for _, _, file in group]
+        embedded[section] = [
+            Picture(title, caption, first or not any(tested), *data_uri(file, share))
+            for (title, caption, file), first in zip(group, tested, strict=True)
+        ]
+    return embedded
 
 
 def data_uri(file: Path, limit: int) -> tuple[str, int, int]:

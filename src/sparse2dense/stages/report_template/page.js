@@ -23,6 +23,13 @@ function sortBy(table, heading, column) {
   body.append(...rows.map(([, row]) => row));
 }
 
+for (const table of document.querySelectorAll("table")) {
+  const first = table.tBodies[0].rows[0];
+  for (const cell of first ? first.cells : []) {
+    if (cell.classList.contains("number")) table.tHead.rows[0].cells[cell.cellIndex].classList.add("number");
+  }
+}
+
 for (const table of document.querySelectorAll("table.sortable")) {
   [...table.tHead.rows[0].cells].forEach((heading, column) => {
     const button = document.createElement("button");
@@ -73,7 +80,7 @@ contents.addEventListener("click", (event) => {
 
 let closed = [];
 window.addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("main details:not([open])")].filter((part) => !part.closest("#annotation, #resources") );
+  closed = [...document.querySelectorAll("main details:not([open]):not(.aside)")];
   for (const part of closed) part.open = true;
 });
 window.addEventListener("afterprint", () => {
