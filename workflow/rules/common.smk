@@ -50,7 +50,9 @@ def of_volume(key):
 
 def annotation_settings(wildcards):
     """How the annotation of a volume is drawn, with its own seed or the run's."""
-    settings = {key: value for key, value in of_volume("annotation")(wildcards).items() if key != "validation"}
+    settings = {
+        key: value for key, value in of_volume("annotation")(wildcards).items() if key not in ("validation", "linked")
+    }
     return settings | {"seed": config["seed"] if settings["seed"] is None else settings["seed"]}
 
 
@@ -112,7 +114,13 @@ def annotation_files(wildcards):
     return files
 
 
-def threshold_files(wildcards):
+def tissue_file(wildcards):
+    """The mask outside of which there are no fragments, where it is asked for."""
+    wanted = config["segment"]["fragments"]["only_tissue"]
+    return {"tissue": f"<results>/{wildcards.volume}/tissue.zarr"} if wanted else {}
+
+
+def threshold_file(wildcards):
     """The file that says which threshold `best` or `chosen` is; none for a number."""
     if wildcards.threshold == "best":
         return {"threshold": f"<results>/{wildcards.volume}/{wildcards.track}/best.json"}
@@ -121,18 +129,31 @@ def threshold_files(wildcards):
     return {}
 
 
-def reference_file(wildcards):
-    """What a segmentation is scored against: truth of test volumes, the annotation of annotated ones."""
-    kind = "truth" if wildcards.volume in TEST else "labels"
-    return f"<results>/{wildcards.volume}/{kind}.zarr"
+def reference_files(wildcards):
+    """What a segmentation is scored against: truth of test volumes, the annotation and its mask of annotated ones."""
+    if wildcards.volume in TEST:
+        return {"truth": f"<results>/{wildcards.volume}/truth.zarr"}
+    return {"truth": f"<results>/{wildcards.volume}/labels.zarr", "mask": f"<results>/{wildcards.volume}/mask.zarr"}
+
+
+def annotated_by_section(wildcards):
+    """Whether only sections of a volume are labelled, as far as the configuration tells."""
+    annotation = of_volume("annotation")(wildcards)
+    return bool(annotation and (annotation["sections"] or annotation["draw"] in ("painted", "sections", "disks")))
 
 
 def border_of(wildcards):
     """The border of the convention `interior`; 0 along z where single sections are labelled."""
     z, y, x = config["evaluate"]["border"]
-    annotation = config["volumes"][wildcards.volume].get("annotation")
-    by_section = annotation and (annotation["sections"] or annotation["draw"] in ("painted", "sections", "disks"))
-    return [0 if by_section else z, y, x]
+    return [0 if annotated_by_section(wildcards) else z, y, x]
+
+
+def scored_per_section(wildcards):
+    """Whether each section is scored by itself, because the same id in two sections is not the same object."""
+    annotation = of_volume("annotation")(wildcards)
+    if annotation is None:
+        return False
+    return annotation["draw"] == "painted" if annotation["linked"] is None else not annotation["linked"]
 
 
 def pseudo_segmentation(wildcards):

@@ -4,8 +4,8 @@
 rule count_overlaps:
     """Count the voxels that every fragment shares with every object of the reference."""
     input:
+        unpack(reference_files),
         fragments="<results>/{volume}/{track}/fragments.zarr",
-        reference=reference_file,
     output:
         overlaps="<results>/{volume}/{track}/overlaps.parquet",
     log:
@@ -21,6 +21,7 @@ rule count_overlaps:
     params:
         code=code_hash("stages.evaluating"),
         border=border_of,
+        per_section=scored_per_section,
     script:
         "../scripts/count_overlaps.py"
 
@@ -58,8 +59,6 @@ checkpoint choose_threshold:
     """Choose a track's threshold by its scores on the annotation; no test truth is looked at."""
     input:
         scores=expand("<results>/{volume}/{{track}}/scores.csv", volume=ANNOTATED),
-        overlaps=expand("<results>/{volume}/{{track}}/overlaps.parquet", volume=ANNOTATED),
-        trees=expand("<results>/{volume}/{{track}}/merge_tree.parquet", volume=ANNOTATED),
     output:
         json="<results>/thresholds/{track}.json",
     log:
@@ -74,7 +73,6 @@ checkpoint choose_threshold:
         runtime=growing(30),
     params:
         code=code_hash("stages.evaluating"),
-        thresholds=threshold_names(config["segment"]["thresholds"]),
     script:
         "../scripts/choose_threshold.py"
 

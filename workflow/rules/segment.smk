@@ -4,6 +4,7 @@
 rule make_fragments:
     """Over-segment a volume by seeded watershed."""
     input:
+        unpack(tissue_file),
         affinities="<results>/{volume}/{track}/affinities.zarr",
     output:
         fragments=directory("<results>/{volume}/{track}/fragments.zarr"),
@@ -19,7 +20,7 @@ rule make_fragments:
         runtime=growing(120),
     params:
         code=code_hash("stages.segmenting"),
-        fragments=config["segment"]["fragments"],
+        fragments={key: value for key, value in config["segment"]["fragments"].items() if key != "only_tissue"},
     script:
         "../scripts/make_fragments.py"
 
@@ -51,9 +52,8 @@ rule make_merge_tree:
 rule cut_merge_tree:
     """Look up the segment of every fragment at a threshold, given in the file's name, `best` or `chosen`."""
     input:
-        unpack(threshold_files),
+        unpack(threshold_file),
         tree=rules.make_merge_tree.output.tree,
-        fragments=rules.make_fragments.output.fragments,
     output:
         lut="<results>/{volume}/{track}/luts/{threshold}.parquet",
     log:
@@ -67,7 +67,7 @@ rule cut_merge_tree:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        code=code_hash("stages.segmenting"),
+        code=code_hash("stages.segmenting", "stages.evaluating"),
     script:
         "../scripts/cut_merge_tree.py"
 

@@ -3,14 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparse2dense.stages.evaluating import chosen_threshold
+from sparse2dense.stages.evaluating import choose_threshold
 from sparse2dense.stages.joblog import start_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-chosen_threshold(
-    [Path(path) for path in snakemake.input.scores],
-    Path(snakemake.output.json),
-)
+choose_threshold([Path(path) for path in snakemake.input.scores], Path(snakemake.output.json))

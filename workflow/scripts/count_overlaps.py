@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
+mask = snakemake.input.get("mask")
 count_overlaps(
     Path(snakemake.input.fragments),
-    Path(snakemake.input.reference),
+    Path(snakemake.input.truth),
     Path(snakemake.output.overlaps),
     border=snakemake.params.border,
+    mask=None if mask is None else Path(mask),
+    per_section=snakemake.params.per_section,
 )

@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparse2dense.stages.evaluating import read_threshold
 from sparse2dense.stages.joblog import start_log
-from sparse2dense.stages.segmenting import cut_tree
+from sparse2dense.stages.segmenting import cut_merge_tree
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-cut_tree(
+record = snakemake.input.get("threshold")
+cut_merge_tree(
     Path(snakemake.input.tree),
-    Path(snakemake.input.fragments),
     Path(snakemake.output.lut),
-    threshold=snakemake.wildcards.threshold,
+    threshold=snakemake.wildcards.threshold if record is None else read_threshold(Path(record)),
 )

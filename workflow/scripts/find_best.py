@@ -3,15 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparse2dense.stages.evaluating import choose
+from sparse2dense.stages.evaluating import find_best
 from sparse2dense.stages.joblog import start_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-choose(
-    Path(snakemake.input.scores),
-    Path(snakemake.input.chosen),
-    Path(snakemake.output.json),
-)
+find_best(Path(snakemake.input.scores), Path(snakemake.input.chosen), Path(snakemake.output.json))

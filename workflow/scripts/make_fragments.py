@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
+tissue = snakemake.input.get("tissue")
 make_fragments(
     Path(snakemake.input.affinities),
     Path(snakemake.output.fragments),
-    settings=snakemake.params.fragments,
+    mask=None if tissue is None else Path(tissue),
+    **snakemake.params.fragments,
 )

@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparse2dense.stages.joblog import start_log
-from sparse2dense.stages.segmenting import extract
+from sparse2dense.stages.segmenting import write_segmentation
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-extract(
+write_segmentation(
     Path(snakemake.input.fragments),
     Path(snakemake.input.lut),
     Path(snakemake.output.segmentation),
-    workers=snakemake.threads,
 )
