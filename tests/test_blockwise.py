@@ -130,8 +130,10 @@ def killed_at(operation: int, run: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("before", ["nothing", "older result", "other settings"])
-@pytest.mark.parametrize("then", ["same", "other"])
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [("nothing", "same"), ("older result", "same"), ("older result", "other"), ("other settings", "other")],
+)
 def test_a_kill_at_any_moment_does_no_harm(tmp_path: Path, before: str, then: str) -> None:
     tiles = TILES[:2]
     old, new = {"0": "old", "1": "old"}, {"0": "new", "1": "new"}
