@@ -218,37 +218,48 @@ def key_table(schema: Schema) -> str:
         "# Keys of the configuration",
         "",
         "Written from `workflow/schemas/config.schema.yaml` by `python -m sparse2dense.stages.configuration`.",
-        "Keys left out take the default; unknown keys are errors. Numbers in square brackets are in the order z, y, x.",
+        "Keys left out take the default; unknown keys are errors. Several files given to `--configfile` are merged,",
+        "the later one wins: `snakemake --configfile config/fib25.yaml my_paths.yaml`.",
         "",
     ]
-    for title, block in blocks("", schema, schema):
-        lines += [f"## {title or 'Top level'}", "", block.get("description", ""), ""]
+    described: dict[str, str] = {}
+    for title, block in blocks("", schema, schema, described):
+        lines += [f"## {f'`{title}`' if title else 'Top level'}", "", block.get("description", ""), ""]
         lines += ["| key | default | allowed | meaning |", "| --- | --- | --- | --- |"]
-        required = block.get("required", [])
-        for key, below in block["properties"].items():
-            below = resolve(below, schema)
-            default = "required" if key in required else f"`{shown_default(below)}`" if "default" in below else "none"
-            cells = [f"`{key}`", default, allowed_values(below, schema), below.get("description", "")]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines += [table_row(key, block, schema) for key in block["properties"]]
         lines.append("")
     return "\n".join(lines)
 
 
-def shown_default(schema: Schema) -> str:
-    """Return the default as it would stand in the file; blocks show as `{}`."""
-    return json.dumps(schema["default"])
+def table_row(key: str, block: Schema, root: Schema) -> str:
+    """Return the row of a key of `block`."""
+    below = resolve(block["properties"][key], root)
+    default = "none"
+    if key in block.get("required", []):
+        default = "required"
+    elif "default" in below and not below.get("properties"):
+        default = f"`{json.dumps(below['default'])}`"
+    allowed = "block, see below" if below.get("properties") else allowed_values(below, root)
+    cells = (f"`{key}`", default, allowed, below.get("description", ""))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def blocks(title: str, schema: Schema, root: Schema) -> Iterator[tuple[str, Schema]]:
-    """Yield every block of keys below `schema` with its key path, outermost first."""
-    schema = resolve(schema, root)
+def blocks(title: str, schema: Schema, root: Schema, described: dict[str, str]) -> Iterator[tuple[str, Schema]]:
+    """Yield every block of keys below `schema` with its key path, outermost first; a block used twice only once."""
+    name = schema.get("$ref")
+    if name in described:
+        return
+    # The definition's own description, not what it stands for in one place.
+    schema = resolve(schema if name is None else {"$ref": name}, root)
     if schema.get("properties"):
+        if name is not None:
+            described[name] = title
         yield title, schema
     below = dict(schema.get("properties", {}))
     if isinstance(schema.get("additionalProperties"), dict):
         below["<name>"] = schema["additionalProperties"]
     for key, inner in below.items():
-        yield from blocks(f"{title}.{key}".lstrip("."), inner, root)
+        yield from blocks(f"{title}.{key}".lstrip("."), inner, root, described)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,286 @@
+"""The configuration: what its schema accepts, how it refuses, and that it agrees with the code that reads it."""
+
+import copy
+import dataclasses
+import inspect
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.augmentation import Augmentation
+from sparse2dense.ops.phantom import PhantomSettings
+from sparse2dense.ops.synthetic import synthetic_labels
+from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, absent_files, addresses, threshold_names
+from sparse2dense.stages.nets import KINDS
+from sparse2dense.stages.pseudo_truth import make_pseudo_truth
+from sparse2dense.stages.segmenting import make_fragments
+
+ROOT = Path(__file__).parents[1]
+SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
+SCHEMA = load_schema(SCHEMA_FILE)
+CONFIGS = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests/workflow/tiny.yaml"]
+
+
+def painted() -> dict[str, Any]:
+    """The least that a user writes."""
+    return {
+        "volumes": {
+            "fib": {
+                "role": "annotated",
+                "raw": {"path": "raw.tif", "voxel_size": [40, 4.5, 4]},
+                "painted": {"path": "painted.tif"},
+                "annotation": {"zero": "unlabelled"},
+            }
+        }
+    }
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """`painted` with the key at `path` set, blocks made on the way."""
+    config = painted()
+    *blocks, key = path.split(".")
+    here = config
+    for block in blocks:
+        here = here.setdefault(block, {})
+    here[key] = value
+    return config
+
+
+def schema_keys(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Every key of the schema with its entry, definitions resolved, and whether it is required."""
+    if "$ref" in schema:
+        schema = {**SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")], **schema}
+        del schema["$ref"]
+    for key, below in schema.get("properties", {}).items():
+        entry = {**SCHEMA["$defs"][below["$ref"].removeprefix("#/$defs/")], **below} if "$ref" in below else below
+        yield f"{path}.{key}".lstrip("."), entry, key in schema.get("required", [])
+        yield from schema_keys(below, f"{path}.{key}")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from schema_keys(schema["additionalProperties"], f"{path}.<name>")
+
+
+def test_every_key_has_description_and_default() -> None:
+    """The schema is the manual: nothing in it goes unexplained."""
+    blocks = {"phantom", "raw", "truth", "painted", "painted_mask", "annotation"}  # absent unless the user gives them
+    inner = {"results", "logs", "benchmarks"}
+    for path, entry, required in schema_keys(SCHEMA):
+        assert entry.get("description"), path
+        assert "default" in entry or required or path.split(".")[-1] in blocks | inner, path
+
+
+def test_readme_is_written_from_the_schema() -> None:
+    """config/README.md is what the schema says; `python -m sparse2dense.stages.configuration` writes it."""
+    assert (ROOT / "config/README.md").read_text() == key_table(SCHEMA)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
+def test_shipped_configurations_are_accepted(file: Path) -> None:
+    """Every configuration of the project fits the schema; those that only change nets are read after the demo."""
+    config = yaml.safe_load(file.read_text())
+    if "volumes" not in config:
+        config["volumes"] = painted()["volumes"]
+    assert problems(config, SCHEMA) == []
+
+
+def test_defaults_are_filled_in_at_every_depth_and_leave_the_rest() -> None:
+    """A key left out takes its default, also within named volumes and blocks left out; the argument stays as it is."""
+    config = changed("nets.3d.features", 7)
+    before = copy.deepcopy(config)
+    full = complete(config, SCHEMA)
+    assert config == before
+    assert full["nets"]["3d"]["features"] == 7
+    assert full["nets"]["3d"]["growth"] == 5
+    assert full["nets"]["2d"]["augmentation"]["flip"] == 0.5
+    assert full["volumes"]["fib"]["annotation"]["draw"] == "painted"
+    assert full["volumes"]["fib"]["raw"]["voxel_size"] == [40, 4.5, 4]
+    assert full["volumes"]["fib"]["raw"]["crop"] is None
+    assert "truth" not in full["volumes"]["fib"]
+    assert complete(full, SCHEMA) == full
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "names"),
+    [
+        ("volumes.fib.anotation", {}, ["`volumes.fib.anotation`", "did you mean `annotation`"]),
+        ("nets.2d.feature", 3, ["`nets.2d.feature`", "did you mean `features`"]),
+        ("qwertz", 3, ["`qwertz`", "nets, pathvars", "remove it"]),
+        ("volumes.fib.role", "anotated", ["`volumes.fib.role`", "anotated", "`unlabelled`"]),
+        ("volumes.fib.annotation.zero", 0, ["`volumes.fib.annotation.zero` is 0", "`background`"]),
+        ("volumes.fib.annotation", {}, ["`volumes.fib.annotation.zero` is missing", "`unlabelled`"]),
+        ("volumes.fib-25", {"role": "test"}, ["'fib-25' is not a name", "letters"]),
+        ("volumes.fib.raw.voxel_size", [40, 4], ["`volumes.fib.raw.voxel_size` is [40, 4]", "list of 3"]),
+        ("volumes.fib.raw.voxel_size", [40, 4, 0], ["`volumes.fib.raw.voxel_size` is [40, 4, 0]", "> 0"]),
+        ("seed", -1, ["`seed` is -1", ">= 0"]),
+        ("segment.thresholds", {"start": 0, "stop": 1, "stepp": 0.1}, ["thresholds.stepp`", "did you mean `step`"]),
+        ("segment.thresholds", "best", ["`segment.thresholds`", "start, stop, step"]),
+        ("segment.merge_function", "median", ["median", "hist_quant"]),
+        ("pseudo_truth.threshold", "best", ["`pseudo_truth.threshold`", "`chosen`"]),
+        ("nets.2d.kind", "2d_mtlds", ["`nets.2d.kind`", "`2d_lsd`"]),
+        ("volumes", None, ["`volumes` is null", "names"]),
+    ],
+)
+def test_what_the_schema_refuses_is_explained(path: str, value: Any, names: list[str]) -> None:
+    """A message names the whole path of the key, its value, what is allowed and what to do."""
+    found = problems(changed(path, value), SCHEMA)
+    text = "\n".join(map(str, found))
+    assert all(name in text for name in names), text
+    assert "allowed:" in text
+    assert "what to do:" in text
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    """Three mistakes give three messages."""
+    config = changed("seed", "x")
+    config["volumes"]["fib"]["rawww"] = {}
+    config["nets"] = {"3d": {"batch": 0}}
+    assert len(problems(config, SCHEMA)) == 3
+    with pytest.raises(InputError):
+        complete(config, SCHEMA)
+
+
+def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """A change of a configuration."""
+
+    def change(config: dict[str, Any]) -> None:
+        *blocks, key = path.split(".")
+        for block in blocks:
+            config = config.setdefault(block, {})
+        config[key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"volumes.fib.role": "unlabelled"}, ["no volume with the role annotated", "`volumes.fib.painted` is given"]),
+        ({"volumes.fib.phantom": {"shape": [9, 9, 9]}}, ["both `phantom` and `raw`"]),
+        ({"volumes.two": {"role": "unlabelled"}}, ["`volumes.two` has neither `raw` nor `phantom`"]),
+        ({"volumes.two": {"role": "unlabelled", "raw": {}}}, ["neither `path` nor `url`"]),
+        ({"volumes.two": {"role": "test", "raw": {"path": "x"}}}, ["`volumes.two.role` is test", "truth"]),
+        ({"volumes.two": {"role": "annotated", "raw": {"path": "x"}}}, ["`volumes.two.annotation` is missing"]),
+        ({"volumes.fib.annotation.draw": "disks"}, ["is disks", "`volumes.fib.truth` is missing", "sections`"]),
+        ({"volumes.fib.annotation": {"zero": "unlabelled", "parts": 3, "part": 3}}, ["part` is 3", "0 to 2"]),
+        (
+            {"volumes.fib.annotation": {"zero": "unlabelled", "sections": [3, 9], "validation": 4}},
+            ["`volumes.fib.annotation.validation` is 4", "[3, 9]"],
+        ),
+        (
+            {"volumes.fib.annotation": {"zero": "unlabelled", "sections": [3], "validation": 3}},
+            ["no annotated section is left"],
+        ),
+        ({"volumes.fib.raw.crop": [[0, 5], [7, 7], [0, 9]]}, ["[7, 7] along y"]),
+        ({"volumes.fib.raw.url": ["a/1.png", "a/2.png"], "volumes.fib.raw.path": None}, []),
+        (
+            {"volumes.fib.raw": {"url": "a/{1..3}.png", "url_sha256": ["0" * 64]}},
+            ["1 checksums for 3 files"],
+        ),
+        ({"evaluate.tracks": ["baseline"]}, ["`evaluate.tracks` has baseline"]),
+        ({"segment.thresholds": [0.5, 0.4]}, ["`segment.thresholds` is [0.5, 0.4]", "ascending"]),
+        ({"segment.thresholds": [0.5, 0.50]}, ["ascending"]),
+        ({"segment.thresholds": {"start": 0.5, "stop": 0.4, "step": 0.1}}, ["ascending"]),
+        ({"nets.2d.kernels": [[3, 3], [3, 3]]}, ["`nets.2d.kernels`", "pooling`", "one more"]),
+        ({"nets.2d.offsets": [[0, -1], [-1, 0]]}, ["`nets.2d.offsets` begins with", "[[-1, 0], [0, -1]]"]),
+        ({"nets.2d.offsets": [[-1, 0], [0, -1], [0, 9]]}, ["`nets.2d.offsets` holds [0, 9]", "0 or less"]),
+        ({"nets.2d.offsets": [[-1, 0], [0, -1], [0, -196]]}, ["[0, -196]", "input_shape"]),
+        ({"nets.2d.kind": "2d_affs"}, ["`nets.2d_to_3d.kind`", "3d_affs_from_2d_affs"]),
+        (
+            {
+                "volumes.a": {"role": "unlabelled", "phantom": {"shape": [9, 9, 9]}},
+                "volumes.b": {"role": "unlabelled", "phantom": {"shape": [9, 9, 9]}},
+            },
+            ["are the same volume", "seed"],
+        ),
+    ],
+)
+def test_contradictions_are_explained(changes: dict[str, Any], names: list[str]) -> None:
+    """What each key allows but another rules out is refused, with both named."""
+    config = painted()
+    for path, value in changes.items():
+        add(path, value)(config)
+    text = "\n".join(map(str, problems(config, SCHEMA)))
+    assert all(name in text for name in names), text
+    assert bool(text) == bool(names)
+
+
+def test_absent_file_is_named_with_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths count from the working directory; a file that is not there is reported with its key."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw.tif").touch()
+    found = absent_files(complete(painted(), SCHEMA))
+    assert [problem.problem for problem in found] == [
+        "`volumes.fib.painted.path` is painted.tif, which does not exist",
+    ]
+    assert str(tmp_path) in found[0].allowed
+
+
+def test_series_of_addresses_is_spelled_out_and_a_path_wins() -> None:
+    """A range in a URL stands for a file each; with a path on this machine nothing is downloaded."""
+    full = complete(changed("volumes.fib.raw.url", "http://a/{08..11}.png"), SCHEMA)
+    source = full["volumes"]["fib"]["raw"]
+    assert addresses(source) == []
+    assert addresses({**source, "path": None}) == [f"http://a/{number:02}.png" for number in (8, 9, 10, 11)]
+
+
+def test_thresholds_are_exact_decimals() -> None:
+    """Names of thresholds are what the user wrote; a range includes both ends and carries no noise of floats."""
+    assert threshold_names([0.580, 1, 0.05]) == ["0.58", "1", "0.05"]
+    names = threshold_names({"start": 0.02, "stop": 0.98, "step": 0.02})
+    assert len(names) == 49
+    assert names[0], names[-1] == ("0.02", "0.98")
+    assert all(len(name) <= 4 for name in names)
+
+
+def test_kinds_of_nets_agree_with_the_nets() -> None:
+    """What the configuration believes about the kinds of nets is what the nets do."""
+    assert set(PREDICTED) | set(LIFT_INPUTS) == set(KINDS)
+    for kind, heads in PREDICTED.items():
+        assert set(heads) == set(KINDS[kind].heads)
+    for kind, read in LIFT_INPUTS.items():
+        assert set(read) == set(KINDS[kind].inputs)
+
+
+def test_defaults_agree_with_the_library() -> None:
+    """A block left out does what the library does without it."""
+    full = complete(changed("volumes.two", {"role": "test", "phantom": {"shape": [9, 9, 9]}}), SCHEMA)
+    phantom = full["volumes"]["two"]["phantom"]
+    for name, value in dataclasses.asdict(PhantomSettings()).items():
+        assert phantom[name] == value, name
+    for net in ("2d", "3d"):
+        augmentation = dataclasses.asdict(Augmentation())
+        assert {n: list(v) if isinstance(v, tuple) else v for n, v in augmentation.items()} == full["nets"][net][
+            "augmentation"
+        ]
+    synthetic = full["nets"]["2d_to_3d"]["synthetic"]
+    defaults = inspect.signature(synthetic_labels).parameters
+    assert {name: list(v) if isinstance(v := defaults[name].default, tuple) else v for name in synthetic} == synthetic
+
+
+def test_settings_are_parameters_of_the_library() -> None:
+    """Blocks that are handed on key by key hold no key the function does not know."""
+    full = complete(painted(), SCHEMA)
+    fragments = set(full["segment"]["fragments"]) - {"only_tissue"}
+    assert fragments <= set(inspect.signature(make_fragments).parameters)
+    filters = set(full["pseudo_truth"]) - {"threshold"}
+    assert filters <= set(inspect.signature(make_pseudo_truth).parameters)
+
+
+def test_misspelt_keys_find_the_nearest() -> None:
+    """Any key of the schema with two letters exchanged is refused, and the right one is suggested."""
+    rng = random.Random(1)
+    for path, _, _ in schema_keys(SCHEMA):
+        *blocks, key = path.split(".")
+        if "<name>" in blocks or len(key) < 6:
+            continue
+        place = rng.randrange(len(key) - 1)
+        wrong = key[:place] + key[place + 1] + key[place] + key[place + 2 :]
+        if wrong == key:
+            continue
+        text = "\n".join(map(str, problems(changed(".".join([*blocks, wrong]), 1), SCHEMA)))
+        assert f"did you mean `{key}`?" in text, (path, wrong, text)
