@@ -17,11 +17,11 @@ from sparse2dense.volumes.provenance import provenance
 from sparse2dense.volumes.readers import Source, open_source
 from sparse2dense.volumes.readers.hdf5 import read_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
-from sparse2dense.volumes.voxel_hash import voxel_hash
+from sparse2dense.volumes.voxel_hash import pieces, voxel_hash
 
 __all__ = ["ImportPlan", "check_overlap", "check_source", "import_volume", "plan_import", "slab_shape"]
 
-SLAB_BYTES = 48 * 2**20
+SLAB_BYTES = 64 * 2**20
 """Voxels held at a time; decoding, conversion and compression need a few times as much."""
 THINNEST = 8
 """Sections: chunks are made no thinner than this for the sake of sections that must be decoded whole."""
@@ -264,7 +264,7 @@ def read_block(
     values = source.read(box)
     if plan.labels:
         ids = exact_ids(plan.source, values)
-        return ids if table is None else np.stack([map_ids(plan.source, section, table) for section in ids])
+        return ids if table is None else map_ids(plan.source, ids, table)
     if values.dtype.kind == "f" and not bool(((values >= 0) & (values <= 1)).all()):
         raise InputError(
             f"{plan.source} holds values from {values.min()} to {values.max()}",
@@ -310,18 +310,21 @@ def read_mapping(source: Path, mapping: str) -> NDArray[np.uint64]:
 
 def map_ids(source: Path, ids: NDArray[np.uint64], table: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Replace ids by the second column of `table`; 0 stays 0 unless the table says otherwise."""
-    names, inverse = np.unique(ids, return_inverse=True)
-    if len(names) and names[0] == 0 and (len(table) == 0 or table[0, 0] != 0):
+    if len(table) == 0 or table[0, 0] != 0:
         table = np.concatenate([np.zeros((1, 2), np.uint64), table])
-    row = np.minimum(np.searchsorted(table[:, 0], names), len(table) - 1)
-    missing = names[table[row, 0] != names]
-    if len(missing):
-        raise InputError(
-            f"{source} holds ids that the mapping lacks: {', '.join(map(str, missing[:5].tolist()))}",
-            allowed="a row for every id but 0",
-            remedy="complete the mapping",
-        )
-    return np.asarray(table[row, 1][inverse]).reshape(ids.shape)
+    mapped = np.empty_like(ids)
+    for piece, target in zip(pieces(ids), pieces(mapped), strict=True):
+        names, inverse = np.unique(piece, return_inverse=True)
+        row = np.minimum(np.searchsorted(table[:, 0], names), len(table) - 1)
+        missing = names[table[row, 0] != names]
+        if len(missing):
+            raise InputError(
+                f"{source} holds ids that the mapping lacks: {', '.join(map(str, missing[:5].tolist()))}",
+                allowed="a row for every id but 0",
+                remedy="complete the mapping",
+            )
+        target[:] = table[row, 1][inverse]
+    return mapped
 
 
 def check_hash(source: Path, volume: Volume, labels: bool, sha256: str) -> None:
