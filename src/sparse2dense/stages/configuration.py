@@ -28,7 +28,8 @@ Schema = dict[str, Any]
 
 def load_schema(path: Path) -> Schema:
     """Return the JSON schema in the YAML file `path`, checked to be one."""
-    schema: Schema = yaml.safe_load(path.read_text())
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C it takes a tenth of the time, at every start
+    schema: Schema = yaml.load(path.read_text(), Loader=loader)
     Draft202012Validator.check_schema(schema)
     return schema
 

@@ -7,6 +7,8 @@ module that a script imports. The hash is of the parsed code without comments an
 import ast
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 __all__ = ["code_hash", "imported_modules"]
@@ -17,13 +19,19 @@ ROOT = Path(__file__).parents[1]
 WITHOUT_INFLUENCE = frozenset({f"{PACKAGE}.errors", f"{PACKAGE}.volumes.progress"})
 
 
+@dataclass(frozen=True)
+class Code:
+    """What matters of a module: a hash of its code, and the modules of this package that it imports."""
+
+    digest: str
+    imports: frozenset[str]
+
+
 def code_hash(*modules: str) -> str:
     """Return a hash of the code of `modules` (as in `stages.predicting`) and of all they import from this package."""
     names = sorted({name for module in modules for name in imported_modules(f"{PACKAGE}.{module}")} - WITHOUT_INFLUENCE)
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(f"{name}\n{code_of(name)}\n".encode())
-    return digest.hexdigest()[:12]
+    text = "".join(f"{name} {code_of(name).digest}\n" for name in names)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def imported_modules(module: str) -> set[str]:
@@ -38,10 +46,9 @@ def imported_modules(module: str) -> set[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        waiting += imports_of(name)
+        if name not in found:
+            found.add(name)
+            waiting += code_of(name).imports
     return found
 
 
@@ -54,17 +61,30 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def parsed(name: str) -> ast.Module:
-    """Return the syntax tree of a module."""
+def code_of(name: str) -> Code:
+    """Return what matters of a module."""
     file = module_file(name)
     if file is None:
         raise ModuleNotFoundError(f"{PACKAGE} has no module {name}", name=name)
-    return ast.parse(file.read_bytes())
+    return parsed(file.read_bytes())
 
 
-def imports_of(name: str) -> Iterator[str]:
-    """Yield the modules of this package that `name` names in its import statements, wherever they stand."""
-    for node in ast.walk(parsed(name)):
+@cache
+def parsed(source: bytes) -> Code:
+    """Return what matters of a module's text: not docstrings, comments and layout."""
+    tree = ast.parse(source)
+    imports = frozenset(imports_of(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:]
+    return Code(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports)
+
+
+def imports_of(tree: ast.Module) -> Iterator[str]:
+    """Yield the modules of this package that import statements name, wherever they stand."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             candidates = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -72,14 +92,3 @@ def imports_of(name: str) -> Iterator[str]:
         else:
             continue
         yield from (candidate for candidate in candidates if module_file(candidate))
-
-
-def code_of(name: str) -> str:
-    """Return the code of a module without docstrings, comments and layout."""
-    tree = parsed(name)
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
-            node
-        ):
-            node.body = node.body[1:]
-    return ast.dump(tree)

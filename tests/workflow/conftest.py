@@ -1,0 +1,15 @@
+"""One run of the tiny workflow, shared by the tests that look at what it left."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.invocation import snakemake
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory in which the whole tiny workflow has run."""
+    directory = tmp_path_factory.mktemp("tiny")
+    snakemake(directory)
+    return directory

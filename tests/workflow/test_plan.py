@@ -1,0 +1,135 @@
+"""What the workflow plans to do, without doing it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.invocation import ROOT, TINY, Job, planned, snakemake, written
+
+# Which rules read what which rules made, beside pictures and report. Segmentation at the chosen threshold hides behind
+# the checkpoint `choose_threshold` until that has run.
+CHAIN = {
+    "make_phantom": {"check"},
+    "import_raw": {"check", "make_phantom"},
+    "import_labels": {"check", "make_phantom", "import_raw"},
+    "mask_tissue": {"import_raw"},
+    "annotate": {"import_raw", "import_labels"},
+    "slice_sections": {"import_raw", "annotate"},
+    "train_2d": {"slice_sections"},
+    "train_2d_to_3d": {"check"},
+    "predict_2d": {"import_raw", "train_2d"},
+    "predict_2d_to_3d": {"predict_2d", "train_2d_to_3d"},
+    "make_fragments": {"mask_tissue", "predict_2d_to_3d", "predict_3d"},
+    "make_merge_tree": {"make_fragments", "predict_2d_to_3d", "predict_3d"},
+    "count_overlaps": {"make_fragments", "annotate", "import_labels"},
+    "score": {"count_overlaps", "make_merge_tree"},
+    "choose_threshold": {"score"},
+    "find_best": {"score", "choose_threshold"},
+    "cut_merge_tree": {"make_merge_tree", "find_best", "choose_threshold"},
+    "write_segmentation": {"make_fragments", "cut_merge_tree"},
+    "make_pseudo_truth": {"choose_threshold"},
+    "train_3d_bootstrapped": {"import_raw", "make_pseudo_truth"},
+    "train_3d_baseline": {"import_raw", "import_labels"},
+    "predict_3d": {"import_raw", "train_3d_bootstrapped", "train_3d_baseline"},
+}
+SHOWN = ("figure_", "write_report", "all")
+
+
+def test_rules_feed_each_other(tmp_path: Path) -> None:
+    """The stages are connected as documented, and nothing else is."""
+    printed = snakemake(tmp_path, "--d3dag").text
+    graph = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
+    rule = {node["id"]: node["value"]["rule"] for node in graph["nodes"]}
+    found: dict[str, set[str]] = {}
+    for edge in graph["edges"]:
+        maker, reader = rule[edge["u"]], rule[edge["v"]]
+        if not reader.startswith(SHOWN):
+            found.setdefault(reader, set()).add(maker)
+    assert found == CHAIN
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """Everything that the tiny configuration leads to."""
+    return planned(snakemake(tmp_path_factory.mktemp("plan"), "--dry-run"))
+
+
+def test_test_volume_trains_nothing(jobs: list[Job]) -> None:
+    """No net and no threshold depends on a test volume; its truth is only counted against and shown."""
+    learning = {"train_2d", "train_2d_to_3d", "train_3d_bootstrapped", "train_3d_baseline", "choose_threshold"}
+    assert learning <= {job.rule for job in jobs}
+    readers = set()
+    for job in jobs:
+        if job.rule in {*learning, "make_pseudo_truth", "annotate"}:
+            assert not any("/held_out/" in path for path in job.inputs), job
+        if "results/tiny/held_out/truth.zarr" in job.inputs:
+            readers.add(job.rule)
+    assert readers == {"count_overlaps", "figure_segmentation"}
+
+
+def test_roles_decide_what_is_made_of_a_volume(jobs: list[Job]) -> None:
+    """Every track is followed on annotated and test volumes; unlabelled ones only give pseudo ground truth."""
+    made = {path for job in jobs for path in job.outputs}
+    for volume in ("painted", "held_out"):
+        for track in ("pseudo", "bootstrapped", "baseline"):
+            assert f"results/tiny/{volume}/{track}/best.json" in made
+    assert "results/tiny/bare/pseudo/affinities.zarr" in made
+    assert "results/tiny/bare/pseudo/pseudo_truth.zarr" in made
+    assert "results/tiny/held_out/pseudo/pseudo_truth.zarr" not in made
+    assert not any(path.startswith("results/tiny/bare/b") or path.endswith("bare/pseudo/best.json") for path in made)
+    assert sum(job.rule == "train_2d_to_3d" for job in jobs) == 1
+
+
+def test_tracks_left_out_train_no_nets(tmp_path: Path) -> None:
+    """With the pseudo track alone neither 3D net on raw is trained, and no pseudo ground truth is made."""
+    only = written(tmp_path, {"evaluate": {"tracks": ["pseudo"]}})
+    rules = {job.rule for job in planned(snakemake(tmp_path, "--dry-run", configfiles=(TINY, only)))}
+    assert "train_2d" in rules
+    assert not {"train_3d_bootstrapped", "train_3d_baseline", "predict_3d", "make_pseudo_truth"} & rules
+
+
+def test_any_threshold_is_segmented_by_naming_its_file(tmp_path: Path) -> None:
+    """The segmentation of a threshold outside the configured sweep is one target away."""
+    folder = "results/tiny/held_out/bootstrapped/segmentation"
+    targets = [f"{folder}/{threshold}.zarr" for threshold in ("0.58", "1", "0.0125", "best", "chosen")]
+    made = [
+        job.outputs for job in planned(snakemake(tmp_path, *targets, "--dry-run")) if job.rule == "write_segmentation"
+    ]
+    assert all({target} in made for target in targets)
+
+
+@pytest.mark.parametrize("threshold", ["0.580", "58e-2"])
+def test_a_threshold_has_one_name(tmp_path: Path, threshold: str) -> None:
+    """Two names of one number would be computed and stored twice, so only the shortest exists."""
+    target = f"results/tiny/held_out/pseudo/segmentation/{threshold}.zarr"
+    outcome = snakemake(tmp_path, target, "--dry-run", check=False)
+    assert outcome.status != 0
+    assert "MissingRuleException" in outcome.text
+
+
+def test_addresses_are_downloaded_once(tmp_path: Path) -> None:
+    """Two crops of one address share the download; a file on this machine is not downloaded at all."""
+    source = {"url": "https://example.org/{0..3}.png", "voxel_size": [8, 8, 8]}
+    truth = tmp_path / "truth.tif"
+    truth.touch()
+    volumes = {
+        name: {"role": "unlabelled", "raw": {**source, "crop": [[z, z + 2], [0, 9], [0, 9]]}}
+        for name, z in (("first", 0), ("second", 2))
+    }
+    volumes["second"] |= {"role": "test", "truth": {"path": str(truth), "url": "https://example.org/t.tif"}}
+    jobs = planned(
+        snakemake(tmp_path, "prepare", "--dry-run", configfiles=(TINY, written(tmp_path, {"volumes": volumes})))
+    )
+    downloads = [job for job in jobs if job.rule == "download"]
+    assert [job.outputs for job in downloads] == [{"results/tiny/first/download/raw"}]
+    readers = [job for job in jobs if "results/tiny/first/download/raw" in job.inputs]
+    assert len(readers) == 2
+
+
+def test_demo_and_public_data_are_planned(tmp_path: Path) -> None:
+    """Every configuration of the project leads to a whole plan."""
+    for file in sorted((ROOT / "config").glob("*.yaml")):
+        if "volumes:" in file.read_text():
+            rules = {job.rule for job in planned(snakemake(tmp_path, "--dry-run", configfiles=(file,)))}
+            assert {"train_2d", "train_3d_bootstrapped", "write_report"} <= rules, file

@@ -1,0 +1,90 @@
+"""What is wrong is said before any job starts, and nothing already computed is touched."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.workflow.invocation import TINY, snakemake, started, written
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"volumes": {"painted": {"anotation": {}}}}, ["`volumes.painted.anotation`", "did you mean `annotation`"]),
+        ({"nets": {"2d": {"iterations": "many"}}}, ['`nets.2d.iterations` is "many"', "whole number >= 1"]),
+        ({"segment": {"thresholds": [0.5, 0.2]}}, ["`segment.thresholds` is [0.5, 0.2]", "ascending"]),
+        (
+            {"volumes": {"bare": {"role": "test", "raw": {"path": "nowhere.tif"}, "phantom": {"shape": [9, 9, 9]}}}},
+            ["`volumes.bare` has both `phantom` and `raw`"],
+        ),
+    ],
+)
+def test_wrong_configuration(tmp_path: Path, change: dict[str, Any], names: list[str]) -> None:
+    """The message is ours, names key, value and what to do, and comes without a traceback."""
+    outcome = snakemake(tmp_path, "--dry-run", configfiles=(TINY, written(tmp_path, change)), check=False)
+    assert outcome.status != 0
+    assert all(name in outcome.text for name in [*names, "allowed:", "what to do:"]), outcome.text
+    assert "Traceback" not in outcome.text
+
+
+def sources(folder: Path, **labels: Any) -> dict[str, Any]:
+    """A configuration that reads files which exist."""
+    tifffile.imwrite(folder / "raw.tif", np.zeros((20, 40, 50), np.uint8))
+    tifffile.imwrite(folder / "painted.tif", np.ones((20, 40, 50), np.uint16))
+    raw = {"path": "raw.tif", "voxel_size": [8, 8, 8]}
+    painted = {"path": "painted.tif", "voxel_size": [8, 8, 8], **labels}
+    annotation = {"zero": "unlabelled", "sections": [3, 9]}
+    return {"role": "annotated", "raw": raw, "painted": painted, "annotation": annotation}
+
+
+def test_absent_file(tmp_path: Path) -> None:
+    """A path at which there is nothing is named with its key, not as a missing input of a rule."""
+    change = {"volumes": {"mine": sources(tmp_path, path="painting.tif")}}
+    outcome = snakemake(tmp_path, "check", configfiles=(TINY, written(tmp_path, change)), check=False)
+    assert outcome.status != 0
+    assert "`volumes.mine.painted.path` is painting.tif, which does not exist" in outcome.text
+
+
+def test_all_input_problems_are_found_before_any_other_job(tmp_path: Path) -> None:
+    """Labels beside raw, a section that is not there and offsets longer than a volume are reported in one go."""
+    volume = sources(tmp_path, offset=[0, 4000, 0])
+    volume["annotation"]["sections"] = [3, 20]
+    offsets = [[-1, 0, 0], [0, -1, 0], [0, 0, -1], [-19, 0, 0]]
+    change = {"volumes": {"mine": volume}, "nets": {"3d": {"offsets": offsets, "input_shape": [24, 32, 32]}}}
+    outcome = snakemake(tmp_path, configfiles=(TINY, written(tmp_path, change)), check=False)
+    assert outcome.status != 0
+    assert "`volumes.mine.painted`" in outcome.text
+    assert "labels that overlap the raw volume" in outcome.text
+    assert "`volumes.mine.annotation.sections` holds [20]" in outcome.text
+    assert "`nets.3d.offsets` holds [-19, 0, 0], and volume bare has the shape [18, 52, 50]" in outcome.text
+    assert "Traceback" not in outcome.text
+    assert started(outcome) == []
+    assert not (tmp_path / "results/tiny/painted").exists()
+
+
+def test_good_input_is_described(tmp_path: Path) -> None:
+    """`snakemake check` passes on good input and leaves what it found."""
+    change = {"volumes": {"mine": sources(tmp_path)}}
+    outcome = snakemake(tmp_path, "check", configfiles=(TINY, written(tmp_path, change)))
+    assert started(outcome) == ["check"]
+    found = (tmp_path / "results/tiny/check.json").read_text()
+    assert '"mine"' in found
+    assert '"dtype": "uint8"' in found
+
+
+def test_failing_job_is_tried_again_with_more_memory_and_time(tmp_path: Path) -> None:
+    """Resources double with every attempt; the number of attempts is the profile's or the user's."""
+    volume = sources(tmp_path, mapping="numbers.csv")
+    (tmp_path / "numbers.csv").write_text("2,7\n")  # the labels hold id 1, which the table lacks
+    change = written(tmp_path, {"volumes": {"mine": volume}})
+    target = "results/tiny/mine/painted.zarr"
+    outcome = snakemake(tmp_path, target, "--retries", "1", configfiles=(TINY, change), check=False)
+    assert outcome.status != 0
+    assert "holds ids that the mapping lacks: 1" in outcome.text
+    tries = [line for line in outcome.text.splitlines() if "resources:" in line and "runtime=" in line]
+    assert any("mem_mb=2000" in line and "runtime=60" in line for line in tries)
+    assert any("mem_mb=4000" in line and "runtime=120" in line for line in tries)
+    assert not (tmp_path / target).exists()
