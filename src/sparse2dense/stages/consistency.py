@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,7 @@ def net_problems(config: Config) -> Iterator[InputError]:
                 remedy="use 1, 3 or 5",
             )
         yield from offset_problems(path, net)
+        yield from sample_problems(path, net)
     kind, lift = config["nets"]["2d"]["kind"], config["nets"]["2d_to_3d"]["kind"]
     if not set(LIFT_INPUTS[lift]) <= set(predicted_2d(config)):
         yield InputError(
@@ -260,6 +262,18 @@ def net_problems(config: Config) -> Iterator[InputError]:
             allowed=" or ".join(name for name, reads in LIFT_INPUTS.items() if set(reads) <= set(predicted_2d(config))),
             remedy="change one of the two",
         )
+
+
+def sample_problems(path: str, net: Config) -> Iterator[InputError]:
+    """Check that a training sample can be pooled as often as the net does."""
+    for axis, size in enumerate(net["input_shape"]):
+        stride = prod(factors[axis] for factors in net["pooling"])
+        if size % stride:
+            yield InputError(
+                f"`{path}.input_shape` is {net['input_shape']}, pooled {stride} times along axis {axis}",
+                allowed=f"multiples of {stride} there",
+                remedy=f"use {max(1, size // stride) * stride} or {(size // stride + 1) * stride}",
+            )
 
 
 def offset_problems(path: str, net: Config) -> Iterator[InputError]:
