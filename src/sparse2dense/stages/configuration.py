@@ -218,7 +218,7 @@ def key_table(schema: Schema) -> str:
     lines = [
         "# Keys of the configuration",
         "",
-        "Written from `workflow/schemas/config.schema.yaml` by `python -m sparse2dense.stages.configuration workflow/schemas/config.schema.yaml`.",
+        "Written from the schema by `python -m sparse2dense.stages.configuration workflow/schemas/config.schema.yaml`.",
         "Keys left out take the default; unknown keys are errors. Several files given to `--configfile` are merged,",
         "the later one wins: `snakemake --configfile config/fib25.yaml my_paths.yaml`.",
         "",
