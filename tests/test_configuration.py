@@ -24,7 +24,14 @@ from sparse2dense.stages.segmenting import make_fragments
 ROOT = Path(__file__).parents[1]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
 SCHEMA = load_schema(SCHEMA_FILE)
-CONFIGS = [*sorted((ROOT / "config").glob("*.yaml")), ROOT / "tests/workflow/tiny.yaml"]
+CONFIGS = [
+    ("config/config.yaml",),
+    ("config/config.yaml", "config/gpu.yaml"),
+    ("config/fib25.yaml",),
+    ("config/fib25.yaml", "config/fib25_local.yaml"),
+    ("config/fib25.yaml", "config/gpu.yaml"),
+    ("tests/workflow/tiny.yaml",),
+]
 
 
 def painted() -> dict[str, Any]:
@@ -79,13 +86,28 @@ def test_readme_is_written_from_the_schema() -> None:
     assert (ROOT / "config/README.md").read_text() == key_table(SCHEMA)
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
-def test_shipped_configurations_are_accepted(file: Path) -> None:
-    """Every configuration of the project fits the schema; those that only change nets are read after the demo."""
-    config = yaml.safe_load(file.read_text())
-    if "volumes" not in config:
-        config["volumes"] = painted()["volumes"]
+def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Both configurations as Snakemake merges them: the second wins, block by block."""
+    both = dict(first)
+    for key, value in second.items():
+        both[key] = merged(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+    return both
+
+
+@pytest.mark.parametrize("files", CONFIGS, ids="+".join)
+def test_shipped_configurations_are_accepted(files: tuple[str, ...]) -> None:
+    """Every configuration of the project fits the schema, with the one it is added to."""
+    config: dict[str, Any] = {}
+    for file in files:
+        config = merged(config, yaml.safe_load((ROOT / file).read_text()))
     assert problems(config, SCHEMA) == []
+
+
+def test_no_configuration_is_forgotten() -> None:
+    """The test above knows all of them."""
+    assert {file for files in CONFIGS for file in files if file.startswith("config/")} == {
+        str(file.relative_to(ROOT)) for file in (ROOT / "config").glob("*.yaml")
+    }
 
 
 def test_defaults_are_filled_in_at_every_depth_and_leave_the_rest() -> None:

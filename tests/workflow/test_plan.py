@@ -127,9 +127,22 @@ def test_addresses_are_downloaded_once(tmp_path: Path) -> None:
     assert len(readers) == 2
 
 
-def test_demo_and_public_data_are_planned(tmp_path: Path) -> None:
+@pytest.mark.parametrize("files", [("config.yaml",), ("fib25.yaml",), ("fib25.yaml", "gpu.yaml")], ids="+".join)
+def test_demo_and_public_data_are_planned(tmp_path: Path, files: tuple[str, ...]) -> None:
     """Every configuration of the project leads to a whole plan."""
-    for file in sorted((ROOT / "config").glob("*.yaml")):
-        if "volumes:" in file.read_text():
-            rules = {job.rule for job in planned(snakemake(tmp_path, "--dry-run", configfiles=(file,)))}
-            assert {"train_2d", "train_3d_bootstrapped", "write_report"} <= rules, file
+    plan = snakemake(tmp_path, "--dry-run", configfiles=tuple(ROOT / "config" / file for file in files))
+    assert {"train_2d", "train_3d_bootstrapped", "train_3d_baseline", "write_report"} <= {
+        job.rule for job in planned(plan)
+    }
+
+
+def test_public_data_is_read_from_files_where_they_are(tmp_path: Path) -> None:
+    """With a second configuration that names files, nothing is downloaded."""
+    folder = tmp_path / "data/fib25"
+    folder.mkdir(parents=True)
+    for name in ("cube1_raw.tif", "cube2_raw.tif", "cube2_labels.tif"):
+        (folder / name).touch()
+    files = (ROOT / "config/fib25.yaml", ROOT / "config/fib25_local.yaml")
+    jobs = planned(snakemake(tmp_path, "prepare", "--dry-run", configfiles=files))
+    assert "download" not in {job.rule for job in jobs}
+    assert any("data/fib25/cube2_labels.tif" in job.inputs for job in jobs)
