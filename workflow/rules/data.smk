@@ -56,6 +56,8 @@ rule download:
         "<logs>/download/{volume}.{kind}.log",
     benchmark:
         "<benchmarks>/download/{volume}.{kind}.tsv"
+    # Nodes of a cluster often have no network.
+    localrule: True
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 1
