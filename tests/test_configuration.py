@@ -16,7 +16,7 @@ from sparse2dense.ops.augmentation import Augmentation
 from sparse2dense.ops.phantom import PhantomSettings
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, absent_files, addresses, threshold_names
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
 from sparse2dense.stages.nets import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments
@@ -229,17 +229,6 @@ def test_contradictions_are_explained(changes: dict[str, Any], names: list[str])
     text = "\n".join(map(str, problems(config, SCHEMA)))
     assert all(name in text for name in names), text
     assert bool(text) == bool(names)
-
-
-def test_absent_file_is_named_with_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths count from the working directory; a file that is not there is reported with its key."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "raw.tif").touch()
-    found = absent_files(complete(painted(), SCHEMA))
-    assert [problem.problem for problem in found] == [
-        "`volumes.fib.painted.path` is painted.tif, which does not exist",
-    ]
-    assert str(tmp_path) in found[0].allowed
 
 
 def test_series_of_addresses_is_spelled_out_and_a_path_wins() -> None:

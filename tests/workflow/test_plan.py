@@ -10,14 +10,12 @@ from tests.workflow.invocation import ROOT, TINY, Job, planned, snakemake, writt
 # Which rules read what which rules made, beside pictures and report. Segmentation at the chosen threshold hides behind
 # the checkpoint `choose_threshold` until that has run.
 CHAIN = {
-    "make_phantom": {"check"},
-    "import_raw": {"check", "make_phantom"},
-    "import_labels": {"check", "make_phantom", "import_raw"},
+    "import_raw": {"make_phantom"},
+    "import_labels": {"make_phantom", "import_raw"},
     "mask_tissue": {"import_raw"},
     "annotate": {"import_raw", "import_labels"},
     "slice_sections": {"import_raw", "annotate"},
     "train_2d": {"slice_sections"},
-    "train_2d_to_3d": {"check"},
     "predict_2d": {"import_raw", "train_2d"},
     "predict_2d_to_3d": {"predict_2d", "train_2d_to_3d"},
     "make_fragments": {"mask_tissue", "predict_2d_to_3d", "predict_3d"},

@@ -45,7 +45,7 @@ def test_absent_file(tmp_path: Path) -> None:
     change = {"volumes": {"mine": sources(tmp_path, path="painting.tif")}}
     outcome = snakemake(tmp_path, "check", configfiles=(TINY, written(tmp_path, change)), check=False)
     assert outcome.status != 0
-    assert "`volumes.mine.painted.path` is painting.tif, which does not exist" in outcome.text
+    assert "`volumes.mine.painted`: painting.tif doesn't exist" in outcome.text
 
 
 def test_all_input_problems_are_found_before_any_other_job(tmp_path: Path) -> None:

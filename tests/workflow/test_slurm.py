@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from tests.slurm.one_node import one_node, why_not
 from tests.workflow.invocation import TINY, planned, snakemake, started, written
@@ -76,13 +78,17 @@ def test_tiny_workflow(tmp_path: Path) -> None:
 
 def test_failing_job_gets_more_of_everything(tmp_path: Path) -> None:
     """The retries of the profile are new SLURM jobs, each with twice the memory and time."""
-    (tmp_path / "raw.tif").write_bytes(b"no image")
-    raw = {"path": "raw.tif", "voxel_size": [8, 8, 8]}
-    change = written(tmp_path, {"volumes": {"mine": {"role": "unlabelled", "raw": raw}}})
+    tifffile.imwrite(tmp_path / "stack.tif", np.ones((20, 40, 50), np.uint8))
+    (tmp_path / "ids.csv").write_text("2,7\n")  # the labels hold id 1, which the table lacks
+    source = {"path": "stack.tif", "voxel_size": [8, 8, 8]}
+    volume = {"role": "test", "raw": source, "truth": {**source, "mapping": "ids.csv"}}
+    change = written(tmp_path, {"volumes": {"mine": volume}})
     options = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "5")
-    outcome = snakemake(tmp_path, "check", *options, configfiles=(TINY, change), check=False)
+    target = "results/tiny/mine/truth.zarr"
+    outcome = snakemake(tmp_path, target, *options, configfiles=(TINY, change), check=False)
     assert outcome.status != 0
-    failed = [facts for facts in slurm_jobs()["check"] if facts["JobState"] == "FAILED"]
+    assert "holds ids that the mapping lacks: 1" in outcome.text
+    failed = [facts for facts in slurm_jobs()["import_labels"] if facts["JobState"] == "FAILED"]
     reserved = [dict(part.split("=") for part in facts["TRES"].split(",")) for facts in failed]
     assert sorted(part["mem"] for part in reserved) == ["2000M", "4000M", "8000M"]
-    assert sorted(minutes(facts["TimeLimit"]) for facts in failed) == [30, 60, 120]
+    assert sorted(minutes(facts["TimeLimit"]) for facts in failed) == [60, 120, 240]

@@ -60,4 +60,4 @@ rule train_3d_bootstrapped:
 rule bootstrap:
     """Target: the 3D net trained on pseudo ground truth."""
     input:
-        rules.train_3d_bootstrapped.output.checkpoint,
+        once_chosen([rules.train_3d_bootstrapped.output.checkpoint]),

@@ -3,17 +3,26 @@
 import json
 import re
 
+from snakemake.logging import logger
+
 from sparse2dense.ops.thresholds import threshold_name
+from sparse2dense.stages.checking import input_problems, memory_warnings
 from sparse2dense.stages.configuration import complete, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, absent_files, addresses, threshold_names
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.sourcecode import code_hash
 
 SCHEMA = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
-REFUSED = problems(config, SCHEMA) or absent_files(complete(config, SCHEMA))
+REFUSED = problems(config, SCHEMA)
+if not REFUSED:
+    config.update(complete(config, SCHEMA))
+    if workflow.is_main_process:
+        # Here and not in a job, so that nothing has started yet, and nothing already computed is given up.
+        REFUSED, FOUND = input_problems(config)
+        for warning in memory_warnings(FOUND):
+            logger.warning(warning)
 if REFUSED:
-    raise WorkflowError("The configuration can't be used.", *map(str, REFUSED))
-config.update(complete(config, SCHEMA))
+    raise WorkflowError("The configuration or its input can't be used.", *map(str, REFUSED))
 
 VOLUMES = list(config["volumes"])
 ANNOTATED, UNLABELLED, TEST = (
@@ -192,6 +201,29 @@ def figures():
 
 
 FIGURES = figures()
+SHOWN = FIGURES | {
+    "scores": [f"<results>/{volume}/{track}/scores.csv" for volume, track in SCORED],
+    "best": [f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],
+    "losses": [f"<results>/nets/{net}/losses.csv" for net in NETS],
+    "snapshots": [f"<results>/nets/{net}/snapshots.png" for net in NETS],
+    "filters": [f"<results>/{volume}/pseudo/pseudo_truth.csv" for volume in BOOTSTRAPPING],
+}
+
+
+def once_chosen(files):
+    """An input function for `files`, which may follow from pseudo ground truth.
+
+    Snakemake plans all that follows a job that must run, here from other thresholds to a new training. Once the 3D net
+    is trained, the plan therefore ends at the choice of the threshold and goes on from there: mostly with the old one.
+    """
+
+    def inputs(wildcards):
+        trained = Path(workflow.pathvars.apply("<results>/nets/3d_bootstrapped/checkpoint.pt"))
+        if config["pseudo_truth"]["threshold"] == "chosen" and trained.exists():
+            checkpoints.choose_threshold.get(track="pseudo")
+        return files
+
+    return inputs
 
 
 def caption(name):

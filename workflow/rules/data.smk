@@ -1,8 +1,8 @@
-"""Input: checked, generated or downloaded, and imported to OME-Zarr."""
+"""Input: described, generated or downloaded, and imported to OME-Zarr."""
 
 
 rule check:
-    """Check every input and setting that can be checked before anything is computed."""
+    """Target: all input and settings checked, as every run does when it starts; says what was found."""
     output:
         json="<results>/check.json",
     log:
@@ -24,8 +24,6 @@ rule check:
 
 rule make_phantom:
     """Generate an EM-like volume and its exact truth."""
-    input:
-        check=ancient(rules.check.output.json),
     output:
         raw="<results>/{volume}/phantom/raw.tif",
         truth="<results>/{volume}/phantom/truth.tif",
@@ -48,8 +46,6 @@ rule make_phantom:
 
 rule download:
     """Download the files of a source and check their checksums."""
-    input:
-        check=ancient(rules.check.output.json),
     output:
         files=directory("<results>/{volume}/download/{kind}"),
     log:
@@ -75,7 +71,6 @@ rule download:
 rule import_raw:
     """Import the image to OME-Zarr."""
     input:
-        check=ancient(rules.check.output.json),
         source=source_files,
     output:
         volume=directory("<results>/{volume}/{kind,raw}.zarr"),
@@ -100,7 +95,6 @@ rule import_raw:
 rule import_labels:
     """Import labels or their mask to OME-Zarr, with their ids as they are, placed in the frame of raw."""
     input:
-        check=ancient(rules.check.output.json),
         source=source_files,
         raw="<results>/{volume}/raw.zarr",
     output:

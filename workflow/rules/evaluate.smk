@@ -103,4 +103,4 @@ rule find_best:
 rule evaluate:
     """Target: scores of every track on every volume with a reference."""
     input:
-        [f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],
+        once_chosen([f"<results>/{volume}/{track}/best.json" for volume, track in SCORED]),

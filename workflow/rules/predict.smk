@@ -85,4 +85,4 @@ rule predict_3d:
 rule predict:
     """Target: 3D affinities of every volume that a track is scored or bootstrapped on."""
     input:
-        [f"<results>/{volume}/{track}/affinities.zarr" for volume, track in FOLLOWED],
+        once_chosen([f"<results>/{volume}/{track}/affinities.zarr" for volume, track in FOLLOWED]),

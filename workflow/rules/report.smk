@@ -183,13 +183,8 @@ rule figure_pseudo_truth:
 rule write_report:
     """Gather scores, pictures, losses, costs and settings in one page that needs no network."""
     input:
-        **FIGURES,
-        scores=[f"<results>/{volume}/{track}/scores.csv" for volume, track in SCORED],
-        best=[f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],
-        losses=[f"<results>/nets/{net}/losses.csv" for net in NETS],
-        snapshots=[f"<results>/nets/{net}/snapshots.png" for net in NETS],
+        unpack(once_chosen(SHOWN)),
         statistics=expand("<results>/{volume}/annotation.{kind}", volume=ANNOTATED, kind=["csv", "json"]),
-        filters=[f"<results>/{volume}/pseudo/pseudo_truth.csv" for volume in BOOTSTRAPPING],
     output:
         html=report(
             "<results>/report.html",

@@ -98,5 +98,5 @@ rule write_segmentation:
 rule segment:
     """Target: the best segmentation of every scored volume, the chosen one of unlabelled volumes."""
     input:
-        [f"<results>/{volume}/{track}/segmentation/best.zarr" for volume, track in SCORED],
+        once_chosen([f"<results>/{volume}/{track}/segmentation/best.zarr" for volume, track in SCORED]),
         [f"<results>/{volume}/{track}/segmentation/chosen.zarr" for volume, track in UNSCORED],

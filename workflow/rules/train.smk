@@ -32,8 +32,6 @@ rule train_2d:
 
 rule train_2d_to_3d:
     """Train the 2D-to-3D net on synthetic labels; it sees no data, so one net serves every volume."""
-    input:
-        check=ancient(rules.check.output.json),
     output:
         checkpoint="<results>/nets/2d_to_3d/checkpoint.pt",
         losses="<results>/nets/2d_to_3d/losses.csv",

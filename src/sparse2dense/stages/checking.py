@@ -12,7 +12,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.stages.importing import ImportPlan, check_source, plan_import
 from sparse2dense.volumes.blockwise import atomic_file
 
-__all__ = ["check_run", "input_problems"]
+__all__ = ["check_run", "input_problems", "memory_warnings"]
 
 log = logging.getLogger(__name__)
 

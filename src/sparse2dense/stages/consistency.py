@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.thresholds import threshold_name, thresholds
 from sparse2dense.stages.downloading import expand_url
 
-__all__ = ["LIFT_INPUTS", "PREDICTED", "absent_files", "addresses", "inconsistencies", "threshold_names"]
+__all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "threshold_names"]
 
 Config = Mapping[str, Any]
 SOURCES = ("raw", "truth", "painted", "painted_mask")
@@ -39,21 +38,6 @@ def addresses(source: Config) -> list[str]:
     if url is None or source["path"] is not None:
         return []
     return [address for template in ([url] if isinstance(url, str) else url) for address in expand_url(template)]
-
-
-def absent_files(config: Config) -> list[InputError]:
-    """Return a message for every `path` of a source at which there is nothing."""
-    return [
-        InputError(
-            f"`volumes.{name}.{kind}.path` is {volume[kind]['path']}, which does not exist",
-            allowed=f"a file or directory, relative to {Path.cwd()}",
-            remedy="correct the path"
-            + ("" if volume[kind]["url"] is None else ", or remove it to download from `url`"),
-        )
-        for name, volume in config["volumes"].items()
-        for kind in SOURCES
-        if kind in volume and volume[kind]["path"] is not None and not Path(volume[kind]["path"]).exists()
-    ]
 
 
 def threshold_names(setting: Any) -> list[str]:
