@@ -184,3 +184,15 @@ def test_world_units_scale_with_voxels() -> None:
 def test_bad_input_is_named(labels: NDArray, options: dict, named: str) -> None:
     with pytest.raises(InputError, match=named):
         local_shape_descriptors(labels, **options)
+
+
+@pytest.mark.parametrize("downsample", [1, 2])
+def test_a_part_is_described_as_in_the_whole(downsample: int) -> None:
+    """A region of interest has the values it has when everything is described, wherever it begins."""
+    rng = np.random.default_rng(4)
+    labels = np.kron(rng.integers(0, 6, (4, 5, 6)), np.ones((5, 9, 8), int))
+    roi = (slice(3, 17), slice(7, 30), slice(11, 45))
+    for describe, sigma in ((local_shape_descriptors, (2.0, 4.0, 3.0)), (section_descriptors, (4.0, 3.0))):
+        whole = describe(labels, sigma, downsample=downsample)
+        part = describe(labels, sigma, downsample=downsample, roi=roi)
+        np.testing.assert_allclose(part, whole[(slice(None), *roi)], atol=1e-5)

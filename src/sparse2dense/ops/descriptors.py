@@ -36,6 +36,7 @@ def local_shape_descriptors(
     sigma: float | Sequence[float],
     voxel_size: float | Sequence[float] | None = None,
     downsample: int = 1,
+    roi: Sequence[slice] | None = None,
 ) -> NDArray[np.float32]:
     """Mean offset, variance, correlation and size of the part of an object under a Gaussian window at each voxel.
 
@@ -54,11 +55,13 @@ def local_shape_descriptors(
         Compute at every n-th voxel of each axis, counted from the array's origin, and repeat the result n times.
         Sides need not be multiples of it. Objects that no sampled voxel meets get the centred offset, no extent and
         size 0.
+    roi
+        The part of the array to describe, one slice per axis; the rest is only looked at. Everything when omitted.
 
     Returns
     -------
-    float32 (channels, *shape) in 0..1, channels as in `descriptor_channels`: offsets (0.5 is the centre of mass),
-    variances (in sigma squared), Pearson correlations (0.5 is none), size; 0 on background.
+    float32 (channels, *shape of the roi) in 0..1, channels as in `descriptor_channels`: offsets (0.5 is the centre of
+    mass), variances (in sigma squared), Pearson correlations (0.5 is none), size; 0 on background.
 
     Raises
     ------
@@ -70,24 +73,29 @@ def local_shape_descriptors(
     width = _per_axis("sigma", sigma, labels.ndim)
     if downsample < 1 or downsample != int(downsample):
         raise InputError(f"downsample {downsample}", allowed="a whole number from 1", remedy="use 1 or 2")
+    part = tuple(slice(*r.indices(n)) for r, n in zip(roi or [slice(None)] * labels.ndim, labels.shape, strict=True))
     if labels.ndim == 2:
-        return _describe(labels[np.newaxis], width, scale, int(downsample))[:, 0]
-    return _describe(labels, width, scale, int(downsample))
+        return _describe(labels[np.newaxis], width, scale, int(downsample), (slice(0, 1), *part))[:, 0]
+    return _describe(labels, width, scale, int(downsample), part)
 
 
 def section_descriptors(
-    labels: NDArray[np.integer], sigma: float | Sequence[float], downsample: int = 1
+    labels: NDArray[np.integer],
+    sigma: float | Sequence[float],
+    downsample: int = 1,
+    roi: Sequence[slice] | None = None,
 ) -> NDArray[np.float32]:
     """2D descriptors of every section of (z, y, x) labels: float32 (6, z, y, x); `sigma` in voxels, one or (y, x).
 
     Equals `local_shape_descriptors` of each section, but takes an object's sections together, which is much faster.
-    `downsample` acts on y and x only.
+    `downsample` acts on y and x only; `roi` as there.
     """
     if labels.ndim != 3:
         raise InputError(
             f"labels of {labels.ndim} dimensions", allowed="(z, y, x)", remedy="use local_shape_descriptors"
         )
-    return _describe(labels, _per_axis("sigma", sigma, 2), (1.0, 1.0), int(downsample))
+    part = tuple(slice(*r.indices(n)) for r, n in zip(roi or [slice(None)] * 3, labels.shape, strict=True))
+    return _describe(labels, _per_axis("sigma", sigma, 2), (1.0, 1.0), int(downsample), part)
 
 
 def _per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[float, ...]:
@@ -100,16 +108,17 @@ def _per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[flo
 
 
 def _describe(
-    labels: NDArray[np.integer], sigma: tuple[float, ...], voxel_size: tuple[float, ...], step: int
+    labels: NDArray[np.integer], sigma: tuple[float, ...], voxel_size: tuple[float, ...], step: int, roi: Box
 ) -> NDArray[np.float32]:
-    """Descriptors of (z, y, x) labels over the last `len(sigma)` axes."""
+    """Descriptors of the part `roi` of (z, y, x) labels over the last `len(sigma)` axes."""
     if not np.issubdtype(labels.dtype, np.integer):
         raise InputError(f"labels of type {labels.dtype}", allowed="integers", remedy="convert to an integer type")
     ndim = len(sigma)
     steps = (step,) * 3 if ndim == 3 else (1, step, step)
     out = np.zeros((6 if ndim == 2 else 10, *labels.shape), np.float32)
+    every = (slice(None), *roi)
     if not labels.any():
-        return out
+        return out[every]
     native = labels.astype(labels.dtype.newbyteorder("="), copy=False)
     objects = fastremap.renumber(native, preserve_zero=True, in_place=False)[0].astype(np.int32)
     sampled = objects[tuple(slice(None, None, s) for s in steps)]
@@ -122,14 +131,17 @@ def _describe(
     for label, (box, source) in enumerate(zip(boxes, sampled_boxes, strict=True), start=1):
         if source is None:
             source = (slice(0, 0),) * 3
-        for tile in _tiles(box, sides):
+        shown = tuple(slice(max(b.start, r.start), min(b.stop, r.stop)) for b, r in zip(box, roi, strict=True))
+        if any(side.start >= side.stop for side in shown):
+            continue
+        for tile in _tiles(shown, sides):
             if tile != box and not (objects[tile] == label).any():
                 continue
             at = tuple(slice(t.start // s, -(-t.stop // s)) for t, s in zip(tile, steps, strict=True))
             moments = _moments(sampled, label, source, at, kernels)
             start = (tile[0].start, tile[1].start, tile[2].start)
             _fill(objects[tile], label, start, steps, moments, *scale, out[(slice(None), *tile)])
-    return out
+    return out[every]
 
 
 def _moment_matrices(sigma: float, size: int) -> tuple[int, int, NDArray[np.float32]]:

@@ -81,7 +81,7 @@ class Targets:
         targets, weights = {}, {}
         heads = KINDS[self.kind].heads
         if "descriptors" in heads:
-            targets["descriptors"] = local_shape_descriptors(labels, self.sigma, downsample=self.downsample)[every]
+            targets["descriptors"] = local_shape_descriptors(labels, self.sigma, None, self.downsample, inner)
             known = ((labels != 0) & (mask > 0))[inner].astype(np.float32)
             weights["descriptors"] = np.broadcast_to(known, targets["descriptors"].shape).copy()
         if "affinities" in heads:
@@ -192,7 +192,7 @@ class LiftSamples:
         seen = corrupt(labels, rng)
         channels = []
         if "descriptors" in inputs:
-            channels.append(section_descriptors(seen, self.net.sigma[-2:], self.settings["downsample"])[every])
+            channels.append(section_descriptors(seen, self.net.sigma[-2:], self.settings["downsample"], inner))
         if "affinities" in inputs:
             grown = grow_boundary(seen, self.settings["input_grow_boundary"], only_xy=True)
             flat = [(0, *offset) for offset in self.net.input_offsets]
