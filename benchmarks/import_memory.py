@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,7 @@ def measure(way: str, source: Path, output: Path) -> tuple[float, float]:
     return float(answer[-2]), float(answer[-1])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print one line per way and format; exit status 1 when the limit is passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=4.0)
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--child", choices=WAYS)
     parser.add_argument("--source", type=Path)
     parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.child:
         start = time.perf_counter()
         WAYS[options.child](options.source, options.output)

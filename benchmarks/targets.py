@@ -6,7 +6,7 @@ Run with one thread for figures per core: `OMP_NUM_THREADS=1 python benchmarks/t
 import argparse
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -25,14 +25,14 @@ SAMPLE = (24, 148, 148)
 """Input of a 2D-to-3D net in Bootstrapper, which needs 1.0 to 1.2 s to make one."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print a table of seconds, and of ratios where there is a peer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="the fastest of so many runs is shown")
     parser.add_argument(
         "--peer-objects", type=int, default=8, help="objects the peer is timed on; each costs it the same"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     for shape, count in (((250, 250), 166), ((64, 156, 156), 89)):
         compare_descriptors(shape, count, arguments.repeats, arguments.peer_objects)
     time_samples(arguments.repeats)
