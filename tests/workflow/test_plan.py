@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from tests.workflow.invocation import ROOT, TINY, Job, planned, snakemake, written
 
@@ -110,12 +112,12 @@ def test_addresses_are_downloaded_once(tmp_path: Path) -> None:
     """Two crops of one address share the download; a file on this machine is not downloaded at all."""
     source = {"url": "https://example.org/{0..3}.png", "voxel_size": [8, 8, 8]}
     truth = tmp_path / "truth.tif"
-    truth.touch()
+    tifffile.imwrite(truth, np.ones((2, 9, 9), np.uint16))
     volumes = {
         name: {"role": "unlabelled", "raw": {**source, "crop": [[z, z + 2], [0, 9], [0, 9]]}}
         for name, z in (("first", 0), ("second", 2))
     }
-    volumes["second"] |= {"role": "test", "truth": {"path": str(truth), "url": "https://example.org/t.tif"}}
+    volumes["second"] |= {"role": "test", "truth": {**source, "path": str(truth)}}
     jobs = planned(
         snakemake(tmp_path, "prepare", "--dry-run", configfiles=(TINY, written(tmp_path, {"volumes": volumes})))
     )
@@ -138,8 +140,8 @@ def test_public_data_is_read_from_files_where_they_are(tmp_path: Path) -> None:
     """With a second configuration that names files, nothing is downloaded."""
     folder = tmp_path / "data/fib25"
     folder.mkdir(parents=True)
-    for name in ("cube1_raw.tif", "cube2_raw.tif", "cube2_labels.tif"):
-        (folder / name).touch()
+    for name, dtype in (("cube1_raw.tif", "uint8"), ("cube2_raw.tif", "uint8"), ("cube2_labels.tif", "uint32")):
+        tifffile.imwrite(folder / name, np.zeros((160, 250, 250), dtype), compression="zlib")
     files = (ROOT / "config/fib25.yaml", ROOT / "config/fib25_local.yaml")
     jobs = planned(snakemake(tmp_path, "prepare", "--dry-run", configfiles=files))
     assert "download" not in {job.rule for job in jobs}
