@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
@@ -106,7 +107,9 @@ def train(
     folder = partial_path(outputs.checkpoint.parent)
     _prepare(folder, content_hash({**key, "schedule": asdict(schedule), "net": asdict(description)}))
     torch.manual_seed(schedule.seed)
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision())  # type: ignore[arg-type]
+    # One process: within a cluster's job Fabric would else look for its neighbours.
+    alone = LightningEnvironment()
+    fabric = Fabric(accelerator="auto", devices=1, precision=precision(), plugins=alone)  # type: ignore[arg-type]
     net = fastest(UNet(description.architecture))
     optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=1e-4)
     run = _Run(folder, net, optimiser, schedule)
