@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import waterz
-from voronoi import OFFSETS, noisy_affinities, voronoi
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree, merge_tree, scoring_function
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.ops.thresholds import threshold_name, thresholds
+from tests.voronoi import OFFSETS, noisy_affinities, voronoi
 
 FUNCTIONS = ["mean", "hist_quant_10", "hist_quant_50", "hist_quant_75_initmax"]
 

@@ -1,12 +1,16 @@
 """Augmentation moves images and labels together, keeps ids exact and leaves alone what it has no chance to change."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from sparse2dense.ops.augmentation import PROBABILITIES, Augmentation, draw_warp, sample_image, sample_labels, shade
 
-ALWAYS = Augmentation(**dict.fromkeys(PROBABILITIES, 1.0))
 NEVER = Augmentation().none()
+EVERYTHING: dict[str, Any] = dict.fromkeys(PROBABILITIES, 1.0)
+ALWAYS = Augmentation(**EVERYTHING)
 
 
 def test_without_probabilities_a_crop_is_a_crop() -> None:
@@ -45,14 +49,14 @@ def test_sections_are_blurred_on_their_own() -> None:
     """Blur and noise never carry one section into the next."""
     sections = np.zeros((3, 16, 16), np.float32)
     sections[1] = 1
-    blurred = shade(sections, np.random.default_rng(3), Augmentation(**dict.fromkeys(PROBABILITIES, 0.0) | {"blur": 1}))
+    blurred = shade(sections, np.random.default_rng(3), replace(NEVER, blur=1.0))
     np.testing.assert_allclose(blurred, sections, atol=1e-6)
 
 
 def test_missing_sections_are_black() -> None:
     """A missing section holds no trace of the image."""
     sections = np.random.default_rng(4).random((4, 8, 8), dtype=np.float32)
-    gone = shade(sections, np.random.default_rng(5), Augmentation(**dict.fromkeys(PROBABILITIES, 0.0) | {"missing": 1}))
+    gone = shade(sections, np.random.default_rng(5), replace(NEVER, missing=1.0))
     assert not gone.any()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voronoi import OFFSETS, noisy_affinities, voronoi
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree
@@ -25,6 +24,7 @@ from sparse2dense.stages.evaluating import (
 from sparse2dense.stages.segmenting import make_fragments, make_merge_tree, read_merge_tree
 from sparse2dense.volumes.tables import read_table, write_table
 from sparse2dense.volumes.volume import create_volume, open_volume
+from tests.voronoi import OFFSETS, noisy_affinities, voronoi
 
 SHAPE, VOXEL_SIZE = (10, 30, 33), (20.5, 8.0, 8.0)
 THRESHOLDS = ["0.1", "0.3", "0.58", "0.9"]

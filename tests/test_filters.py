@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from voronoi import voronoi
 
 from sparse2dense.ops.filters import (
     Objects,
@@ -13,6 +12,7 @@ from sparse2dense.ops.filters import (
     without_dust,
     without_outliers,
 )
+from tests.voronoi import voronoi
 
 
 def sized(*voxels: int) -> Objects:

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from voronoi import OFFSETS, noisy_affinities, voronoi
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import affinities
 from sparse2dense.ops.fragments import component_fragments, watershed_fragments
 from sparse2dense.ops.scores import overlaps, score
+from tests.voronoi import OFFSETS, noisy_affinities, voronoi
 
 
 def two_boxes(shape: tuple[int, int, int] = (7, 12, 15)) -> np.ndarray:

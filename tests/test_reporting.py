@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from report_example import TRACKS, example_run
 
 from sparse2dense.errors import InputError
 from sparse2dense.stages import reporting
 from sparse2dense.stages.reporting import FIGURE_SECTIONS, count, duration, write_report
+from tests.report_example import TRACKS, example_run
 
 EMPTY: dict[str, Any] = {
     "run": "nothing",

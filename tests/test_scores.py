@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from voronoi import voronoi
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.overlaps import OverlapTable, look_up
 from sparse2dense.ops.scores import merge, overlaps, relabel, score, worst
+from tests.voronoi import voronoi
 
 
 def rows(table: OverlapTable) -> list[tuple[int, int, int]]:

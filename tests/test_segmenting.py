@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from voronoi import OFFSETS, noisy_affinities, voronoi
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import merge_tree
@@ -20,6 +19,7 @@ from sparse2dense.stages.segmenting import (
 )
 from sparse2dense.volumes.tables import read_table, table_facts, write_table
 from sparse2dense.volumes.volume import create_volume, open_volume
+from tests.voronoi import OFFSETS, noisy_affinities, voronoi
 
 VOXEL_SIZE, OFFSET = (40.5, 8.0, 8.0), (-81.0, 16.0, 1000.0)
 SHAPE = (9, 31, 37)

@@ -6,6 +6,7 @@ are one map of coordinates, so that an image is interpolated once and labels are
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,8 @@ class Augmentation:
 
     def none(self) -> "Augmentation":
         """The same ranges with every probability at 0."""
-        return replace(self, **dict.fromkeys(PROBABILITIES, 0.0))
+        nothing: dict[str, Any] = dict.fromkeys(PROBABILITIES, 0.0)
+        return replace(self, **nothing)
 
 
 PROBABILITIES = (

@@ -9,6 +9,7 @@ statistics. So prediction in blocks equals prediction of the whole.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -127,11 +128,11 @@ class UNet(nn.Module):
         widths = [architecture.features * architecture.growth**level for level in range(len(architecture.kernels))]
         inputs = [architecture.in_channels, *widths[:-1]]
         self.down = nn.ModuleList(
-            _double_convolution(a, b, kernel, architecture.normalization)
+            _DoubleConvolution(a, b, kernel, architecture.normalization)
             for a, b, kernel in zip(inputs, widths, architecture.kernels, strict=True)
         )
         self.up = nn.ModuleList(
-            _double_convolution(coarse + fine, fine, kernel, architecture.normalization)
+            _DoubleConvolution(coarse + fine, fine, kernel, architecture.normalization)
             for fine, coarse, kernel in zip(widths[:-1], widths[1:], architecture.kernels[:-1], strict=True)
         )
         convolution = nn.Conv2d if architecture.ndim == 2 else nn.Conv3d
@@ -155,27 +156,22 @@ class UNet(nn.Module):
 class _DoubleConvolution(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, kernel: tuple[int, ...], normalization: str) -> None:
         super().__init__()
-        convolution = nn.Conv2d if len(kernel) == 2 else nn.Conv3d
-        norm = nn.BatchNorm2d if len(kernel) == 2 else nn.BatchNorm3d
+        convolution: Any = nn.Conv2d if len(kernel) == 2 else nn.Conv3d
+        norm: Any = nn.BatchNorm2d if len(kernel) == 2 else nn.BatchNorm3d
         batch = normalization == "batch"
         self.padding = tuple(size // 2 for size in kernel)
-        self.convolutions = nn.ModuleList(
-            convolution(a, channels_out, kernel, bias=not batch) for a in (channels_in, channels_out)
-        )
-        self.norms = nn.ModuleList(norm(channels_out) if batch else nn.Identity() for _ in range(2))
-        for layer in self.convolutions:
+        layers = [convolution(a, channels_out, kernel, bias=not batch) for a in (channels_in, channels_out)]
+        for layer in layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        self.convolutions = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(norm(channels_out) if batch else nn.Identity() for _ in range(2))
 
     def forward(self, x: Tensor, padded: bool) -> Tensor:
-        zero = (0,) * len(self.padding)
         for layer, norm in zip(self.convolutions, self.norms, strict=True):
-            layer.padding = self.padding if padded else zero
+            # An attribute of the layer, so that one set of weights serves both ways.
+            cast(Any, layer).padding = self.padding if padded else (0,) * len(self.padding)
             x = functional.relu(norm(layer(x)), inplace=True)
         return x
-
-
-def _double_convolution(a: int, b: int, kernel: tuple[int, ...], normalization: str) -> _DoubleConvolution:
-    return _DoubleConvolution(a, b, kernel, normalization)
 
 
 def _repeat(x: Tensor, factors: tuple[int, ...]) -> Tensor:
