@@ -32,8 +32,9 @@ class Job:
 
 def command(directory: Path, *options: str, configfiles: tuple[Path, ...] = (TINY,)) -> list[str]:
     """The command line that runs the workflow in `directory`; targets stand first among `options`."""
-    call = [sys.executable, "-m", "snakemake", *options, "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    return [*call, "--directory", str(directory), "--configfile", *map(str, configfiles)]
+    call = [sys.executable, "-m", "snakemake", *options, "--snakefile", str(ROOT / "Snakefile")]
+    cores = [] if "--profile" in options else ["--cores", "2"]
+    return [*call, *cores, "--directory", str(directory), "--configfile", *map(str, configfiles)]
 
 
 def snakemake(directory: Path, *options: str, configfiles: tuple[Path, ...] = (TINY,), check: bool = True) -> Outcome:
@@ -62,8 +63,8 @@ def listed(block: str, key: str) -> frozenset[str]:
 
 
 def started(outcome: Outcome) -> list[str]:
-    """The rules of the jobs that ran, each once, in alphabetical order."""
-    return sorted(set(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", outcome.text, re.MULTILINE)))
+    """The rule of every job that ran, in alphabetical order."""
+    return sorted(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", outcome.text, re.MULTILINE))
 
 
 def written(folder: Path, change: dict[str, Any], name: str = "change.yaml") -> Path:
