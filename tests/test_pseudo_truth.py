@@ -63,3 +63,28 @@ def test_nothing_left_is_written_all_the_same(tmp_path: Path) -> None:
     assert not truth.any()
     assert not mask.any()
     assert counts["objects"].tolist() == [14, 0, 0, 0, 0]
+
+
+def test_objects_grow_into_gaps_but_not_into_what_was_removed(tmp_path: Path) -> None:
+    """Objects meet in the space that no object took; where a filter took one away, nothing is known."""
+    labels = np.zeros((4, 10, 40), np.uint64)
+    labels[:, :, :10], labels[:, :, 14:24], labels[:, :, 26:28], labels[:, :, 30:] = BIG, 7, 5, 8
+    truth, _, counts = run(tmp_path, labels, dust=100, grow=3)
+    line = truth[2, 5].tolist()
+    assert line[:24] == [BIG] * 12 + [7] * 12
+    assert line[24:26] == [7, 7]
+    assert line[26:28] == [0, 0]  # removed as dust: unlabelled, and nobody's
+    assert line[28:30] == [8, 8]
+    assert counts["step"].tolist()[-1] == "grow"
+
+
+def test_a_neurite_inside_another_survives_hole_filling(tmp_path: Path) -> None:
+    """An object that crosses the volume inside another is enclosed in each section, but not in 3D."""
+    labels = np.full((6, 20, 20), 3, np.uint64)
+    labels[:, 8:12, 8:12] = 9
+    labels[2:4, 2:4, 2:4] = 4
+    labels[:, 15, 15] = 0
+    truth, _, _ = run(tmp_path, labels, fill_holes=True)
+    assert np.all(truth[:, 8:12, 8:12] == 9)
+    assert np.all(truth[2:4, 2:4, 2:4] == 3)
+    assert np.all(truth[:, 15, 15] == 3)

@@ -1,6 +1,7 @@
 """Filters that turn a segmentation into a pseudo ground truth: keep what is likely a whole object."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,7 @@ import cc3d
 import fastremap
 import numpy as np
 from numpy.typing import NDArray
+from skimage.segmentation import expand_labels
 
 __all__ = [
     "Objects",
@@ -85,8 +87,8 @@ def keep_objects(labels: NDArray, objects: Objects) -> NDArray:
     return kept[inverse].reshape(labels.shape)
 
 
-def fill_holes(labels: NDArray, *, per_section: bool = True) -> NDArray:
-    """Fill what a single object encloses, background and other objects, with that object.
+def fill_holes(labels: NDArray, *, per_section: bool = True, objects: bool = True) -> NDArray:
+    """Fill what a single object encloses, background and where asked other objects, with that object.
 
     A region of background or of one object is enclosed when it touches no face of the array and one other region only
     (through faces of voxels); regions inside an enclosed region go with it. A background hole that contains objects
@@ -98,13 +100,35 @@ def fill_holes(labels: NDArray, *, per_section: bool = True) -> NDArray:
         (z, y, x) unsigned integers, 0 is background; left as they are.
     per_section
         Look at every section alone, so that a tunnel through the sections is a hole in each; otherwise in 3D.
+    objects
+        Fill enclosed objects too, otherwise background only.
     """
     if per_section:
-        return np.stack([_filled(section) for section in labels]) if len(labels) else labels.copy()
-    return _filled(labels)
+        return np.stack([_filled(section, objects) for section in labels]) if len(labels) else labels.copy()
+    return _filled(labels, objects)
 
 
-def _filled(labels: NDArray) -> NDArray:
+def grow_into_gaps(labels: NDArray, free: NDArray[np.bool_], distance: float, voxel_size: Sequence[float]) -> NDArray:
+    """Grow objects into the background between them, each voxel going to the nearest object.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x) unsigned integers, 0 is background; left as they are.
+    free
+        Which voxels of the background may be taken, of the shape of `labels`.
+    distance
+        How far to grow, in voxels of the axis with the smallest ones.
+    voxel_size
+        Of the three axes, in any unit.
+    """
+    if distance <= 0:
+        return labels.copy()
+    spacing = np.asarray(voxel_size, float) / min(voxel_size)
+    return np.where(free, expand_labels(labels, distance, spacing=tuple(spacing)), labels)
+
+
+def _filled(labels: NDArray, objects: bool) -> NDArray:
     if labels.size == 0:
         return labels.copy()
     connectivity: Literal[4, 6] = 4 if labels.ndim == 2 else 6
@@ -119,6 +143,8 @@ def _filled(labels: NDArray) -> NDArray:
     filled = label_of.copy()
     # an object takes all that it encloses, at any depth; background takes nothing
     for region in parent:
+        if label_of[region] != 0 and not objects:
+            continue
         outer = region
         while outer in parent:
             outer = parent[outer]
