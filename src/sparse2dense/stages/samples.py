@@ -57,6 +57,7 @@ class Targets:
     sigma: tuple[float, ...]
     downsample: int
     grow_boundary: int
+    grow_in_z: bool
     rim: Rim
 
     @property
@@ -87,7 +88,7 @@ class Targets:
         if "affinities" in heads:
             pairs = affinity_mask(mask, labels, self.offsets, rim=self.rim)[every]
             pairs *= affinities(within.astype(np.uint8), self.offsets)[every]
-            grown = grow_boundary(labels, self.grow_boundary, mask=mask, only_xy=labels.ndim == 3)
+            grown = grow_boundary(labels, self.grow_boundary, mask=mask, only_xy=not self.grow_in_z)
             target = affinities(grown, self.offsets)[every]
             targets["affinities"] = target.astype(np.float32)
             weights["affinities"] = balance_weights(target, pairs, groups=_singly(len(target)))
@@ -174,9 +175,6 @@ class LiftSamples:
     ) -> None:
         self.net, self.shape = net, tuple(shape)
         self.synthetic, self.settings = dict(synthetic), settings
-        self.targets = Targets(
-            net.kind, net.offsets, (*net.sigma[-2:],), settings["downsample"], settings["grow_boundary"], "boundary"
-        )
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """Synthetic labels, seen as a 2D net would see them."""
@@ -198,9 +196,8 @@ class LiftSamples:
             flat = [(0, *offset) for offset in self.net.input_offsets]
             channels.append(affinities(grown, flat)[every].astype(np.float32))
         everywhere = np.ones(labels.shape, np.uint8)
-        target = affinities(grow_boundary(labels, self.settings["grow_boundary"], only_xy=True), self.net.offsets)[
-            every
-        ]
+        objects = grow_boundary(labels, self.settings["grow_boundary"], only_xy=not self.settings["grow_in_z"])
+        target = affinities(objects, self.net.offsets)[every]
         pairs = affinity_mask(everywhere, labels, self.net.offsets)[every]
         weights = balance_weights(target, pairs, groups=_singly(len(target)))
         predicted = np.concatenate(channels)
