@@ -105,7 +105,9 @@ def train(
         Everything that decides the outcome beside the code: settings and the identity of the inputs.
     """
     folder = partial_path(outputs.checkpoint.parent)
-    _prepare(folder, content_hash({**key, "schedule": asdict(schedule), "net": asdict(description)}))
+    # With how many processes samples are loaded changes nothing, so a training may go on with other `--cores`.
+    plan = {name: value for name, value in asdict(schedule).items() if name != "loaders"}
+    _prepare(folder, content_hash({**key, "schedule": plan, "net": asdict(description)}))
     torch.manual_seed(schedule.seed)
     # One process: within a cluster's job Fabric would else look for its neighbours.
     alone = LightningEnvironment()
