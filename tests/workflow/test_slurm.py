@@ -56,12 +56,12 @@ def minutes(limit: str) -> int:
 
 
 def test_tiny_workflow(tmp_path: Path) -> None:
-    """Every job runs as a SLURM job with the CPUs, memory, time and GPUs that its rule declares, up to the report."""
+    """Every job runs as a SLURM job with the CPUs, memory, time and GPUs that its rule declares, up to the scores."""
     tracks = written(tmp_path, {"evaluate": {"tracks": ["pseudo", "bootstrapped"]}})
-    outcome = snakemake(tmp_path, *OPTIONS, "--retries", "0", configfiles=(TINY, tracks))
-    assert (tmp_path / "results/tiny/report.html").exists()
+    outcome = snakemake(tmp_path, "evaluate", *OPTIONS, "--retries", "0", configfiles=(TINY, tracks))
+    assert (tmp_path / "results/tiny/held_out/bootstrapped/best.json").exists()
     jobs = slurm_jobs()
-    finished = [job for job in started(outcome) if job != "all"]
+    finished = [job for job in started(outcome) if job != "evaluate"]
     assert {rule: len(found) for rule, found in jobs.items()} == {rule: finished.count(rule) for rule in finished}
     assert {facts["JobState"] for found in jobs.values() for facts in found} == {"COMPLETED"}
     for rule, (cpus, memory, runtime, gpus) in DECLARED.items():
@@ -71,7 +71,7 @@ def test_tiny_workflow(tmp_path: Path) -> None:
             assert int(reserved["cpu"]) == cpus, rule
             assert reserved["mem"] == f"{memory}M", rule
             assert minutes(facts["TimeLimit"]) == runtime, rule
-            assert int(reserved.get("gres/gpu", 0)) == gpus, rule
+            assert sum(map(int, re.findall(r"gpu[:=](\d+)", facts.get("TresPerJob", "")))) == gpus, rule
 
 
 def test_failing_job_gets_more_of_everything(tmp_path: Path) -> None:
