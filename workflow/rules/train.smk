@@ -1,4 +1,4 @@
-"""The nets of the pseudo track and the baseline; the bootstrapped net is trained in bootstrap.smk."""
+"""The nets of the pseudo track, which go first, and the baseline; the bootstrapped net is trained in bootstrap.smk."""
 
 
 rule train_2d:
@@ -14,6 +14,7 @@ rule train_2d:
         "<logs>/train_2d/2d.log",
     benchmark:
         "<benchmarks>/train_2d/2d.tsv"
+    priority: 1
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8
@@ -41,6 +42,7 @@ rule train_2d_to_3d:
         "<logs>/train_2d_to_3d/2d_to_3d.log",
     benchmark:
         "<benchmarks>/train_2d_to_3d/2d_to_3d.tsv"
+    priority: 1
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8
