@@ -142,6 +142,11 @@ def reference_files(wildcards):
     """What a segmentation is scored against: truth of test volumes, the annotation and its mask of annotated ones."""
     if wildcards.volume in TEST:
         return {"truth": f"<results>/{wildcards.volume}/truth.zarr"}
+    if wildcards.volume in UNLABELLED:
+        raise WorkflowError(
+            f"Nothing says what is right in {wildcards.volume}, whose role is unlabelled: it has no scores and no `best`.",
+            "Ask for the threshold `chosen`, or for a number.",
+        )
     return {"truth": f"<results>/{wildcards.volume}/labels.zarr", "mask": f"<results>/{wildcards.volume}/mask.zarr"}
 
 
