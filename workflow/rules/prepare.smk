@@ -38,6 +38,7 @@ rule annotate:
         "<logs>/annotate/{volume}.log",
     benchmark:
         "<benchmarks>/annotate/{volume}.tsv"
+    priority: 1
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 1
@@ -63,6 +64,7 @@ rule slice_sections:
         "<logs>/slice_sections/{volume}.log",
     benchmark:
         "<benchmarks>/slice_sections/{volume}.tsv"
+    priority: 1
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 1
