@@ -1,5 +1,6 @@
 """EM-like volumes of densely packed neurites with exact truth, for demonstrations and tests."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import edt
@@ -118,7 +119,26 @@ def phantom(
         _planes(n, v / fine, margin * (axis > 0)) for axis, (n, v) in enumerate(zip(shape, voxel_size, strict=True))
     ]
     grid = (int(planes[0][-1]) + 1, int(planes[1][-1]) + 1 + margin, int(planes[2][-1]) + 1 + margin)
+    objects, image = _scene(grid, settings, fine, streams)
 
+    raw, truth = np.empty(shape, np.float32), np.empty(shape, np.uint64)
+    spread = [0.35 * (v / fine - 1) for v in voxel_size]
+    image = ndimage.gaussian_filter(
+        image, [np.hypot(settings.blur_voxels, s) for s in spread], truncate=3, mode="nearest"
+    )
+    for section, plane in enumerate(planes[0]):
+        rows, columns = planes[1] + shifts[section, 0], planes[2] + shifts[section, 1]
+        raw[section] = image[plane][np.ix_(rows, columns)]
+        truth[section] = objects[plane][np.ix_(rows, columns)]
+    if truth.shape != objects.shape:
+        truth = connected(truth, max(1, round(settings.minimum_size * fine**3 / float(np.prod(voxel_size)))))
+    return _exposed(raw, settings, streams[3]), truth
+
+
+def _scene(
+    grid: tuple[int, int, int], settings: PhantomSettings, fine: float, streams: Sequence[np.random.Generator]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return objects and sharp image on an isotropic grid of voxels of `fine` nm."""
     tubes = grow_tubes(
         grid,
         thinnest=max(2.0, settings.thinnest_nm / 2 / fine),
@@ -147,19 +167,7 @@ def phantom(
         vacuoles=settings.vacuoles,
         rng=streams[2],
     )
-
-    raw, truth = np.empty(shape, np.float32), np.empty(shape, np.uint64)
-    spread = [0.35 * (v / fine - 1) for v in voxel_size]
-    image = ndimage.gaussian_filter(
-        image, [np.hypot(settings.blur_voxels, s) for s in spread], truncate=3, mode="nearest"
-    )
-    for section, plane in enumerate(planes[0]):
-        rows, columns = planes[1] + shifts[section, 0], planes[2] + shifts[section, 1]
-        raw[section] = image[plane][np.ix_(rows, columns)]
-        truth[section] = objects[plane][np.ix_(rows, columns)]
-    if truth.shape != objects.shape:
-        truth = connected(truth, max(1, round(settings.minimum_size * fine**3 / float(np.prod(voxel_size)))))
-    return _exposed(raw, settings, streams[3]), truth
+    return objects, image
 
 
 def _planes(count: int, ratio: float, margin: int) -> np.ndarray:
