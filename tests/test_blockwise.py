@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparse2dense.volumes.blockwise import BlockFailed, atomic_file, directory_output, partial_path, run_blockwise
+from sparse2dense.errors import InputError
+from sparse2dense.volumes.blockwise import BlockFailed, atomic_file, directory_output, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
 from sparse2dense.volumes.volume import create_volume, open_volume
 
@@ -224,19 +225,81 @@ def test_workers_end_with_a_killed_job_and_the_next_goes_on(tmp_path: Path) -> N
     script, output = tmp_path / "job.py", tmp_path / "out.zarr"
     script.write_text(SCRIPT)
     job = subprocess.Popen([sys.executable, script, output])
-    partial = partial_path(output)
-    while job.poll() is None and not (partial / "5").exists():
+
+    def written() -> set[str]:
+        return {path.name for path in tmp_path.glob("out.zarr.*.partial/out.zarr/*")}
+
+    while job.poll() is None and "5" not in written():
         time.sleep(0.01)
     job.kill()
     job.wait()
     time.sleep(0.6)
-    written = {path.name for path in partial.iterdir()}
-    assert len(written) < 40
+    before = written()
+    assert 0 < len(before) < 40
     time.sleep(0.3)
-    assert {path.name for path in partial.iterdir()} == written
+    assert written() == before
     again = subprocess.run([sys.executable, script, output], capture_output=True, text=True, check=True)
     assert 0 < int(again.stdout) <= 40 - 5
     assert content(output) == {str(index): "x" for index in range(40)}
+
+
+def test_parts_share_the_blocks_and_a_last_job_only_finishes(tmp_path: Path) -> None:
+    tiles, output, parts = blocks((7,), (1,)), tmp_path / "out.zarr", 3
+    log: list[int] = []
+    counts = []
+    for number in range(parts):
+        counts.append(
+            run_blockwise(output, {}, create_folders, writer("x", log=log), tiles, label="test", part=(number, parts))
+        )
+        assert not output.exists()
+    assert sorted(counts) == [2, 2, 3]
+    assert log == list(range(7))
+    assert run_blockwise(output, {}, create_folders, writer("x", log=log), tiles, label="test") == 0
+    assert content(output) == {str(index): "x" for index in range(7)}
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
+    with pytest.raises(InputError, match="part 3 of 3"):
+        run_blockwise(output, {}, create_folders, writer("x"), tiles, label="test", part=(3, 3))
+
+
+def test_what_a_part_left_out_is_computed_at_the_end(tmp_path: Path) -> None:
+    output = tmp_path / "out.zarr"
+    with pytest.raises(BlockFailed):
+        run_blockwise(output, {}, create_folders, writer("x", fail_at=1), TILES, label="test", part=(0, 2))
+    assert run_blockwise(output, {}, create_folders, writer("x"), TILES, label="test", part=(1, 2)) == 2
+    assert run_blockwise(output, {}, create_folders, writer("x"), TILES, label="test") == 1
+    assert content(output) == whole("x")
+
+
+def test_jobs_that_begin_at_once_go_on_with_the_same_folder(tmp_path: Path) -> None:
+    output = tmp_path / "out.zarr"
+
+    def begin_late(paths: Sequence[Path]) -> None:
+        """Another job begins, works and marks its blocks while this one makes its empty store."""
+        run_blockwise(output, {}, create_folders, writer("first"), TILES, label="test", part=(0, 2))
+        create_folders(paths)
+
+    assert run_blockwise(output, {}, begin_late, writer("second"), TILES, label="test", part=(1, 2)) == 2
+    assert run_blockwise(output, {}, create_folders, writer("third"), TILES, label="test") == 0
+    assert content(output) == {"0": "first", "1": "first", "2": "second", "3": "second"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_the_conclusion_sees_all_blocks_and_is_repeated_after_a_failure(tmp_path: Path) -> None:
+    output = tmp_path / "out.zarr"
+    seen = []
+
+    def conclude(paths: Sequence[Path]) -> None:
+        seen.append(content(paths[0]))
+        if len(seen) == 1:
+            raise InputError("no sum", allowed="a sum", remedy="try again")
+        (paths[0] / "sum").write_text("4")
+
+    with pytest.raises(InputError, match="no sum"):
+        run_blockwise(output, {}, create_folders, writer("x"), TILES, label="test", conclude=conclude)
+    assert not output.exists()
+    assert run_blockwise(output, {}, create_folders, writer("y"), TILES, label="test", conclude=conclude) == 0
+    assert seen == [whole("x"), whole("x")]
+    assert content(output) == whole("x") | {"sum": "4"}
 
 
 def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def import_volume(
     def work(paths: Sequence[Path], block: Block) -> None:
         open_volume(paths[0], "r+")[block.write] = read_block(plan, block, table, state)
 
-    def check(paths: Sequence[Path]) -> None:
+    def conclude(paths: Sequence[Path]) -> None:
         if sha256 is not None:
             check_hash(source, open_volume(paths[0]), labels, sha256)
 
@@ -243,7 +243,7 @@ def import_volume(
         blocks(plan.shape, block_shape),
         label=f"import {output.parent.name} {output.stem}",
         workers=workers,
-        check=check,
+        conclude=conclude,
     )
 
 

@@ -1,7 +1,9 @@
 """Run a function over blocks so that a kill at any moment costs at most the blocks in flight.
 
-Everything is written into `<output>.partial`, which no rule declares. A manifest inside records under which hash of
-settings the partial output was begun and which blocks are finished; the last step renames to `<output>`.
+Everything is written below `<output>.<stamp>.partial`, which no rule declares; the stamp is a hash of everything that
+makes finished blocks valid, so work under other settings never mixes. One empty file inside marks each finished block;
+the last step gives the outputs their names. Several jobs, on several machines, may each compute a part of the blocks
+into the same place; one more job then finds all of them done and finishes.
 """
 
 import json
@@ -11,6 +13,7 @@ import shutil
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +26,14 @@ from sparse2dense.volumes.grid import Block
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash
 
-__all__ = ["BlockFailed", "atomic_file", "directory_output", "partial_path", "run_blockwise"]
+__all__ = ["BlockFailed", "Part", "atomic_file", "directory_output", "partial_path", "run_blockwise"]
 
 log = logging.getLogger(__name__)
 
 Create = Callable[[Sequence[Path]], None]
 Work = Callable[[Sequence[Path], Block], None]
+Part = tuple[int, int]
+"""Number of a part of the work, from 0, and how many parts there are."""
 
 MANIFEST = ".blockwise"
 NEVER = 10 * 365 * 24 * 3600.0
@@ -50,37 +55,49 @@ def waste_path(path: Path) -> Path:
 
 
 class Manifest:
-    """The record inside `<output>.partial` of what is finished; one empty file for each finished block.
+    """The folder of unfinished outputs, and in it the record of what is finished.
+
+    It gets its name in one step and complete, and loses it in one step when the outputs leave it. So whoever finds it
+    can go on with it, and of several jobs that begin at once all go on with the one that was first.
 
     Parameters
     ----------
-    partials
-        The partial outputs; each carries the stamp, the first one also the marks.
+    outputs
+        What the work makes, in one folder.
     stamp
         Hash of everything that makes finished blocks valid.
     """
 
-    def __init__(self, partials: Sequence[Path], stamp: str) -> None:
-        self.partials, self.stamp = partials, stamp
-        self.folder = partials[0] / MANIFEST
-
-    def valid(self) -> bool:
-        """Whether all partial outputs stand and were begun under this stamp."""
-        return all(read_text(partial / MANIFEST / "stamp") == self.stamp for partial in self.partials)
+    def __init__(self, outputs: Sequence[Path], stamp: str) -> None:
+        self.outputs = outputs
+        self.root = partial_path(outputs[0].with_name(f"{outputs[0].name}.{stamp[:12]}"))
+        self.partials = [self.root / output.name for output in outputs]
+        self.folder = self.root / MANIFEST
 
     def begin(self, create: Create) -> None:
-        """Discard what stands there and start anew; the stamps come last, so that they vouch for what `create` made."""
-        for partial in self.partials:
-            (partial / MANIFEST / "stamp").unlink(missing_ok=True)
-        for partial in self.partials:
-            remove(partial)
-        create(self.partials)
-        (self.folder / "done").mkdir(parents=True)
-        (self.folder / "failed").mkdir()
-        for partial in self.partials:
-            (partial / MANIFEST).mkdir(exist_ok=True)
-            with atomic_file(partial / MANIFEST / "stamp") as file:
-                file.write_text(self.stamp)
+        """Make the empty outputs, unless they stand already."""
+        if self.root.is_dir():
+            return
+        draft = self.root.with_name(f"{self.root.name}.{uuid.uuid4().hex}")
+        draft.mkdir(parents=True)
+        create([draft / output.name for output in self.outputs])
+        (draft / MANIFEST / "done").mkdir(parents=True)
+        (draft / MANIFEST / "failed").mkdir()
+        try:
+            draft.rename(self.root)
+        except OSError:
+            if not self.root.is_dir():
+                raise
+            remove(draft)
+
+    def discard_others(self) -> None:
+        """Remove what attempts under other settings, and kills at awkward moments, left behind."""
+        first = self.outputs[0]
+        for other in first.parent.glob(f"{first.name}.*.partial*"):
+            if other != self.root:
+                remove(other)
+        for output in self.outputs:
+            remove(waste_path(output))
 
     def done(self) -> set[int]:
         """Return the indices of finished blocks."""
@@ -96,29 +113,28 @@ class Manifest:
         with atomic_file(self.folder / "failed" / f"{block.index}.json") as file:
             file.write_text(json.dumps({"trace": traceback.format_exc(), "input_error": refused}))
 
-    def failed(self) -> dict[int, dict[str, Any]]:
-        """Return by index of the failed blocks their traceback and the parts of an InputError, if it was one."""
-        files = (self.folder / "failed").glob("*.json")
-        return {int(file.stem): json.loads(file.read_text()) for file in files if file.stem.isdigit()}
+    def failed(self, blocks: Sequence[Block]) -> dict[int, dict[str, Any]]:
+        """Return by index of the failed ones of `blocks` their traceback and the parts of an InputError, if any."""
+        indices = {block.index for block in blocks}
+        files = [file for file in (self.folder / "failed").glob("*.json") if file.stem.isdigit()]
+        return {int(file.stem): json.loads(file.read_text()) for file in files if int(file.stem) in indices}
 
-    def forget_failures(self) -> None:
+    def forget_failures(self, blocks: Sequence[Block]) -> None:
         """Give failed blocks another chance."""
-        for file in (self.folder / "failed").iterdir():
-            file.unlink()
+        for index in self.failed(blocks):
+            (self.folder / "failed" / f"{index}.json").unlink()
 
-    def finish(self, outputs: Sequence[Path]) -> None:
-        """Take the record out of every partial output and rename it.
+    def finish(self) -> None:
+        """Give the outputs their names.
 
-        A kill in between leaves an output without its stamp or without its partner; the next attempt then starts
-        anew. That is the price of never calling a half-made set of outputs whole, and the gap is below a millisecond:
-        the marks, which may be many, go first and under another name.
+        A kill in between leaves an output without its partner; the next attempt then starts anew. That is the price of
+        never calling a half-made set of outputs whole, and the gap is below a millisecond.
         """
-        for partial in self.partials:
-            (partial / MANIFEST).rename(waste_path(partial))
-        for partial, output in zip(self.partials, outputs, strict=True):
-            replace_directory(partial, output)
-        for partial in self.partials:
-            remove(waste_path(partial))
+        leaving = self.root.with_name(f"{self.root.name}.leaving")
+        self.root.rename(leaving)
+        for output in self.outputs:
+            replace_directory(leaving / output.name, output)
+        remove(leaving)
 
 
 def run_blockwise(
@@ -130,14 +146,15 @@ def run_blockwise(
     *,
     label: str,
     workers: int = 1,
-    check: Callable[[Sequence[Path]], None] | None = None,
+    conclude: Callable[[Sequence[Path]], None] | None = None,
+    part: Part | None = None,
 ) -> int:
     """Compute `outputs` block by block; go on where an earlier attempt under the same `key` stopped.
 
     Parameters
     ----------
     outputs
-        One directory, or all that one rule writes; existing ones are replaced at the end.
+        One directory, or all that one rule writes, in the same folder; existing ones are replaced at the end.
     key
         Everything that makes finished blocks valid: settings, hashes or times of inputs, version of the code.
         Partial work under another key is discarded.
@@ -153,8 +170,11 @@ def run_blockwise(
         Names the work in progress bar and log.
     workers
         1 computes in this process (as it must be for a GPU); more start that many processes.
-    check
-        Looks at the finished work before it gets its name, and raises what is wrong with it.
+    conclude
+        Looks at the finished work, or puts it together, before it gets its name; raises what is wrong with it. A kill
+        in its midst calls it again on what it left.
+    part
+        Compute only this share of the blocks and leave the rest, and the end, to other jobs.
 
     Returns
     -------
@@ -166,30 +186,39 @@ def run_blockwise(
     BlockFailed
         With the coordinates and traceback of the first failed block; finished blocks stay for the next attempt.
     InputError
-        As raised by `work` or `check`.
+        As raised by `work` or `conclude`, and for a part that there isn't.
     """
     targets = [outputs] if isinstance(outputs, Path) else list(outputs)
-    partials = [partial_path(output) for output in targets]
     layout = [[side.start, side.stop] for block in blocks for side in (*block.write, *block.read)]
-    manifest = Manifest(partials, content_hash({"key": key, "blocks": layout, "outputs": [t.name for t in targets]}))
-    for waste in (waste_path(path) for path in (*targets, *partials)):
-        remove(waste)
-    if not manifest.valid():
-        targets[0].parent.mkdir(parents=True, exist_ok=True)
-        manifest.begin(create)
-    manifest.forget_failures()
+    manifest = Manifest(targets, content_hash({"key": key, "blocks": layout, "outputs": [t.name for t in targets]}))
+    if part is None:
+        manifest.discard_others()
+    manifest.begin(create)
+    mine = blocks if part is None else share(blocks, part)
+    manifest.forget_failures(mine)
     done = manifest.done()
-    left = [block for block in blocks if block.index not in done]
-    with Progress(label, len(blocks), len(done)) as progress:
+    left = [block for block in mine if block.index not in done]
+    with Progress(label, len(mine), len(mine) - len(left)) as progress:
         if workers == 1 or len(left) < 2:
             compute_here(manifest, work, left, progress)
         else:
             compute_in_workers(manifest, work, left, progress, min(workers, len(left)))
-    if check is not None:
-        check(partials)
-    manifest.finish(targets)
-    log.info("%s: computed %d of %d blocks", label, len(left), len(blocks))
+    if part is None:
+        if conclude is not None:
+            conclude(manifest.partials)
+        manifest.finish()
+    log.info("%s: computed %d of %d blocks", label, len(left), len(mine))
     return len(left)
+
+
+def share(blocks: Sequence[Block], part: Part) -> Sequence[Block]:
+    """Return one of several runs of neighbouring blocks, as equal as can be; InputError for a part that there isn't."""
+    number, parts = part
+    if not 0 <= number < parts:
+        raise InputError(
+            f"part {number} of {parts}", allowed="parts from 0 to one less than their number", remedy="correct the part"
+        )
+    return blocks[len(blocks) * number // parts : len(blocks) * (number + 1) // parts]
 
 
 def compute_here(manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress) -> None:
@@ -220,14 +249,14 @@ def compute_in_workers(manifest: Manifest, work: Work, left: Sequence[Block], pr
         timeout=NEVER,
         tracking_path=False,
     )
-    daisy.logging.set_log_basedir(manifest.folder / "logs")
+    daisy.logging.set_log_basedir(manifest.folder / "logs" / uuid.uuid4().hex)
     crash = ""
-    with watched(manifest, progress):
+    with watched(manifest, left, progress):
         try:
             daisy.run_blockwise(task, progress=False, block_tracking=False, summary=False, host="127.0.0.1")
         except RuntimeError as error:
             crash = str(error)
-    failed = manifest.failed()
+    failed = manifest.failed(left)
     for block in left:
         if block.index in failed:
             refused = failed[block.index]["input_error"]
@@ -252,7 +281,7 @@ def worker_loop(manifest: Manifest, work: Work, left: list[Block], parent: int) 
                 if ticket is None:
                     return
                 block = left[ticket.write_roi.begin[0]]
-                if manifest.failed():
+                if manifest.failed(left):
                     continue
                 try:
                     work(manifest.partials, block)
@@ -275,14 +304,15 @@ def end_with_parent(parent: int) -> None:
 
 
 @contextmanager
-def watched(manifest: Manifest, progress: Progress) -> Iterator[None]:
-    """Advance `progress` as marks appear."""
+def watched(manifest: Manifest, left: Sequence[Block], progress: Progress) -> Iterator[None]:
+    """Advance `progress` as marks of the blocks `left` appear."""
     ended = threading.Event()
+    indices, before = {block.index for block in left}, progress.done
 
     def watch() -> None:
         while True:
             last = ended.wait(1.0)
-            new = len(manifest.done()) - progress.done
+            new = before + len(manifest.done() & indices) - progress.done
             if new > 0:
                 progress.advance(new)
             if last:
@@ -301,14 +331,6 @@ def failure(block: Block, reason: str) -> str:
     """Say which block failed, where it lies and why."""
     where = " ".join(f"{side.start}-{side.stop}" for side in block.write)
     return f"block {block.index} at {block.position}, voxels {where}, failed; finished blocks are kept\n{reason}"
-
-
-def read_text(file: Path) -> str | None:
-    """Return the text of a file, None where there is none."""
-    try:
-        return file.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def remove(path: Path) -> None:
