@@ -48,16 +48,6 @@ def _root(parent: NDArray[np.int32], node: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _insert(pairs, a, b):  # type: ignore[no-untyped-def]
-    """Put a pair of roots into the table; return whether it is new."""
-    slot, key = _find(pairs, a, b)
-    if pairs[slot] == key:
-        return False
-    pairs[slot] = key
-    return True
-
-
-@numba.njit(cache=True, nogil=True)
 def _find(pairs, a, b):  # type: ignore[no-untyped-def]
     """Return the slot that holds a pair of roots or is free for it, and the pair as one number that isn't 0."""
     key = np.uint64(min(a, b)) << np.uint64(32) | np.uint64(max(a, b))
@@ -67,6 +57,16 @@ def _find(pairs, a, b):  # type: ignore[no-untyped-def]
     while pairs[slot] != 0 and pairs[slot] != key:
         slot = (slot + np.uint64(1)) & last
     return slot, key
+
+
+@numba.njit(cache=True, nogil=True)
+def _insert(pairs, a, b):  # type: ignore[no-untyped-def]
+    """Put a pair of roots into the table; return whether it is new."""
+    slot, key = _find(pairs, a, b)
+    if pairs[slot] == key:
+        return False
+    pairs[slot] = key
+    return True
 
 
 @numba.njit(cache=True, nogil=True)

@@ -45,6 +45,7 @@ def mutex_watershed(
     absolute score. An attractive one joins the clusters of its ends unless they exclude each other, a repulsive one
     makes the clusters of its ends exclude each other unless they are one. Equal scores (to 10^-6) are visited by voxel,
     then by channel. The algorithm is that of Wolf et al. (2018), which needs no seeds and no threshold.
+    It takes about 8 bytes per pair that counts, and 30 per voxel.
 
     Parameters
     ----------
@@ -184,14 +185,14 @@ def _check_biases(biases: float | Sequence[float], channels: int) -> NDArray[np.
 def _check_strides(strides: Sequence[Sequence[int]] | None, channels: int) -> list[tuple[int, ...]]:
     if strides is None:
         return [(1, 1, 1)] * channels
-    steps = [tuple(int(step) for step in stride) for stride in strides]
-    if len(steps) != channels or any(len(stride) != 3 or min(stride) < 1 for stride in steps):
+    whole = all(len(stride) == 3 and all(int(step) == step >= 1 for step in stride) for stride in strides)
+    if len(strides) != channels or not whole:
         raise InputError(
             f"strides {strides}",
             allowed=f"{channels} strides (z, y, x), one per offset, of whole numbers of at least 1",
             remedy="correct strides; (1, 1, 1) takes every pair",
         )
-    return steps
+    return [tuple(int(step) for step in stride) for stride in strides]
 
 
 def _sorted_edges(
