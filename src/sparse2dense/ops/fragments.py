@@ -13,7 +13,13 @@ from skimage.segmentation import watershed
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import Offsets, check_offsets
 
-__all__ = ["component_fragments", "nearest_affinities", "watershed_fragments"]
+__all__ = [
+    "component_fragments",
+    "filter_fragments",
+    "mean_affinity",
+    "nearest_affinities",
+    "watershed_fragments",
+]
 
 
 def nearest_affinities(
@@ -67,7 +73,7 @@ def _backward(affinities: NDArray, offsets: Offsets, axis: int, scale: np.float3
     return links
 
 
-def _mean_affinity(affinities: NDArray, offsets: Sequence[Sequence[int]], axes: Sequence[int]) -> NDArray[np.float32]:
+def mean_affinity(affinities: NDArray, offsets: Sequence[Sequence[int]], axes: Sequence[int]) -> NDArray[np.float32]:
     """Return the mean of each voxel's links to its predecessors; the first along an axis takes that to its successor.
 
     An axis of one voxel has no links and doesn't count.
@@ -131,7 +137,7 @@ def watershed_fragments(
     Raises InputError when a nearest neighbour is missing among the offsets, or the mask has another shape.
     """
     axes = (1, 2) if per_section else (0, 1, 2)
-    mean = _mean_affinity(affinities, offsets, axes)
+    mean = mean_affinity(affinities, offsets, axes)
     foreground = mean > boundary_threshold
     if mask is not None:
         if mask.shape != mean.shape:
@@ -153,7 +159,7 @@ def watershed_fragments(
             last += int(found.max(initial=0))
     else:
         fragments = _seeded_watershed(foreground, window, sizes).astype(np.uint64)
-    return _filtered(fragments, mean, minimum_affinity, debris)
+    return filter_fragments(fragments, mean, minimum_affinity, debris)
 
 
 def _seeded_watershed(
@@ -177,15 +183,27 @@ def _components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     return cc3d.connected_components(mask, connectivity=4 if mask.ndim == 2 else 6).astype(np.int32)
 
 
-def _filtered(
-    fragments: NDArray[np.uint64], mean: NDArray[np.float32], minimum_affinity: float, debris: int
+def filter_fragments(
+    fragments: NDArray[np.uint64], mean: NDArray[np.float32] | None, minimum_affinity: float, debris: int
 ) -> NDArray[np.uint64]:
-    """Remove faint and small fragments and number the others 1..n in the order of their first voxel."""
+    """Remove faint and small fragments and number the others 1..n in the order of their first voxel.
+
+    Parameters
+    ----------
+    fragments
+        uint64 of any shape, 0 is background; ids are small numbers, as a table is made of all up to the largest.
+    mean
+        Of the same shape, the affinity of each voxel; None to leave faint fragments in.
+    minimum_affinity
+        Fragments whose mean affinity is lower are removed.
+    debris
+        Fragments of fewer voxels are removed.
+    """
     flat = fragments.reshape(-1)
     signed = flat.view(np.int64)  # bincount takes signed ids only
     size = np.bincount(signed, minlength=1)
     keep = size >= max(debris, 1)
-    if minimum_affinity > 0:
+    if mean is not None and minimum_affinity > 0:
         keep &= np.bincount(signed, weights=mean.reshape(-1), minlength=1) >= minimum_affinity * size
     keep[0] = False
     return _renumbered(flat, keep).reshape(fragments.shape)
