@@ -46,9 +46,7 @@ def test_a_box_is_clipped_to_the_volume() -> None:
 
 
 @given(block_shapes, st.tuples(*[st.sampled_from([1, 16, 64, 128])] * 3))
-def test_blocks_of_any_shape_consist_of_whole_chunks(
-    block: tuple[int, int, int], wanted: tuple[int, int, int]
-) -> None:
+def test_blocks_of_any_shape_consist_of_whole_chunks(block: tuple[int, int, int], wanted: tuple[int, int, int]) -> None:
     check_shards(block, dividing_chunks(block, wanted))
     doubled = tuple(2 * side for side in wanted)
     assert dividing_chunks(doubled, wanted) == wanted
