@@ -13,6 +13,7 @@ import ctypes
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import cc3d
 import edt
@@ -177,8 +178,8 @@ def peak_bytes(work: Callable[[], NDArray]) -> float:
 
 def status(name: str) -> int:
     """A figure of this process from Linux, in bytes."""
-    with open("/proc/self/status") as lines:  # noqa: PTH123
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 if __name__ == "__main__":
