@@ -207,6 +207,8 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ({"segment.thresholds": [0.5, 0.4]}, ["`segment.thresholds` is [0.5, 0.4]", "ascending"]),
         ({"segment.thresholds": [0.5, 0.50]}, ["ascending"]),
         ({"segment.thresholds": {"start": 0.5, "stop": 0.4, "step": 0.1}}, ["ascending"]),
+        ({"segment.block": [64, 32, 256]}, ["`segment.context` is [16, 32, 32]", "`segment.block` [64, 32, 256]"]),
+        ({"segment.block": [8, 64, 64], "segment.fragments": {"per_section": True}}, []),
         ({"nets.2d.kernels": [[3, 3], [3, 3]]}, ["`nets.2d.kernels`", "pooling`", "one more"]),
         ({"nets.2d.offsets": [[0, -1], [-1, 0]]}, ["`nets.2d.offsets` begins with", "[[-1, 0], [0, -1]]"]),
         ({"nets.2d.offsets": [[-1, 0], [0, -1], [0, 9]]}, ["`nets.2d.offsets` holds [0, 9]", "0 or less"]),
@@ -271,6 +273,9 @@ def test_defaults_agree_with_the_library() -> None:
     synthetic = full["nets"]["2d_to_3d"]["synthetic"]
     defaults = inspect.signature(synthetic_labels).parameters
     assert {name: list(v) if isinstance(v := defaults[name].default, tuple) else v for name in synthetic} == synthetic
+    blocks = inspect.signature(make_fragments).parameters
+    assert full["segment"]["block"] == list(blocks["block_shape"].default)
+    assert full["segment"]["context"] == list(blocks["context"].default)
 
 
 def test_settings_are_parameters_of_the_library() -> None:

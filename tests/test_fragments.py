@@ -1,12 +1,22 @@
 """Fragments cover the foreground, never cross a boundary, and mean the same in every mode and order of channels."""
 
+import cc3d
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import affinities
-from sparse2dense.ops.fragments import component_fragments, watershed_fragments
+from sparse2dense.ops.fragments import (
+    component_fragments,
+    crop_fragments,
+    nearest_affinities,
+    nearest_channels,
+    number_in_block,
+    watershed_fragments,
+)
 from sparse2dense.ops.scores import overlaps, score
+from tests.flood import flooded
 from tests.voronoi import OFFSETS, noisy_affinities, voronoi
 
 
@@ -44,6 +54,173 @@ def test_fragments_cover_the_foreground_and_are_numbered_by_their_first_voxel(pe
     ids, first = np.unique(fragments[fragments > 0], return_index=True)
     assert np.array_equal(ids, np.arange(1, len(ids) + 1))
     assert np.all(np.diff(first) > 0)
+
+
+@pytest.mark.parametrize("per_section", [False, True])
+@pytest.mark.parametrize("voxel_size", [(1, 1, 1), (2.5, 1, 1)])
+def test_fragments_are_those_of_the_recipe(per_section: bool, voxel_size: tuple[float, float, float]) -> None:
+    values = noisy_affinities(voronoi((7, 25, 23), 14), noise=0.4)
+    axes = (1, 2) if per_section else (0, 1, 2)
+    channels = nearest_affinities(values, OFFSETS, axes)
+    for axis, channel in zip(axes, channels, strict=True):
+        np.moveaxis(channel, axis, 0)[0] = np.moveaxis(channel, axis, 0)[1]
+    foreground = np.mean(channels, axis=0) > 0.5
+    expected = np.zeros(foreground.shape, np.uint64)
+    for piece in [slice(z, z + 1) for z in range(len(expected))] if per_section else [slice(None)]:
+        inside = foreground[piece]
+        flat = inside[0] if per_section else inside
+        distance = ndimage.distance_transform_edt(flat, sampling=voxel_size[1:] if per_section else voxel_size)
+        peaks = flat & (distance == ndimage.maximum_filter(distance, size=7))
+        labels = flooded(distance.reshape(inside.shape), ndimage.label(peaks)[0].reshape(inside.shape))
+        rest = cc3d.connected_components(inside & (labels == 0), connectivity=6).astype(np.int64)
+        labels[rest > 0] = rest[rest > 0] + labels.max()
+        expected[piece] = np.where(labels > 0, labels + int(expected.max()), 0)
+    found = watershed_fragments(
+        values, offsets=OFFSETS, per_section=per_section, seed_distance=7, voxel_size=voxel_size
+    )
+    assert found.max() > 10
+    assert score(overlaps(expected, found))["voi_sum"] == 0
+    assert np.array_equal(found > 0, expected > 0)
+
+
+@pytest.mark.parametrize("per_section", [False, True])
+@pytest.mark.parametrize("shape", [(1, 21, 17), (5, 1, 19), (3, 7, 5), (1, 1, 1)])
+def test_thin_and_tiny_volumes_are_covered(shape: tuple[int, int, int], per_section: bool) -> None:
+    values = np.ones((3, *shape), np.float32)
+    values[:, :, :, shape[2] // 2] = 0
+    fragments = watershed_fragments(
+        values, offsets=OFFSETS, per_section=per_section, seed_distance=31, minimum_affinity=0.1, fill_holes=True
+    )
+    inside = np.arange(shape[2]) != shape[2] // 2
+    assert np.array_equal(fragments > 0, np.broadcast_to(inside, shape))
+    assert fragments.max() == (2 if shape[2] > 1 else 0) * (shape[0] if per_section else 1)
+
+
+def test_an_empty_mask_leaves_nothing() -> None:
+    values = noisy_affinities(voronoi((4, 9, 10), 3))
+    mask = np.zeros(values.shape[1:], np.uint8)
+    assert not watershed_fragments(values, offsets=OFFSETS, mask=mask, fill_holes=True, debris=2).any()
+
+
+def ring() -> np.ndarray:
+    """Affinities of one object, deepest in a corner, with a hole through all four sections and a speck in the hole."""
+    values = np.ones((3, 4, 17, 19), np.float32)
+    values[:, :, 2:9, 2:11] = 0
+    values[:, :, 5:7, 5:7] = 1
+    return values
+
+
+@pytest.mark.parametrize("per_section", [False, True])
+def test_holes_are_filled_where_asked(per_section: bool) -> None:
+    def fragments(**settings: object) -> np.ndarray:
+        return watershed_fragments(
+            ring(),
+            offsets=OFFSETS,
+            per_section=per_section,
+            seed_distance=99,
+            **settings,  # type: ignore[arg-type]
+        )
+
+    assert np.array_equal(fragments() > 0, ring()[0] == 1)
+    filled = fragments(fill_holes=True)  # but an object in the hole stays
+    assert filled.all()
+    assert not np.any(filled[:, 5:7, 5:7] == filled[:, :1, :1])
+    cleaned = fragments(fill_holes=True, debris=20)
+    assert np.array_equal(cleaned, np.broadcast_to(cleaned[:, :1, :1], cleaned.shape))
+    assert cleaned.max() == (4 if per_section else 1)
+
+
+def test_holes_between_fragments_or_at_the_edge_stay() -> None:
+    values = ring()
+    values[:, :, :, 6] = 0  # two halves around the hole
+    open_ring = ring()
+    open_ring[:, :, :4, 6] = 0  # a channel to the edge
+    for given in (values, open_ring):
+        settings = {"offsets": OFFSETS, "seed_distance": 99, "debris": 20}
+        fragments = watershed_fragments(given, **settings, fill_holes=True)  # type: ignore[arg-type]
+        assert np.array_equal(fragments, watershed_fragments(given, **settings))  # type: ignore[arg-type]
+
+
+def test_filling_holes_respects_the_mask_and_leaves_no_fragment_in_pieces() -> None:
+    mask = np.ones((4, 17, 19), np.uint8)
+    mask[:, 3:8, 3:10] = 0
+    mask[:, 4:7, 4:9] = 1  # a moat in the hole
+    fragments = watershed_fragments(ring(), offsets=OFFSETS, seed_distance=99, debris=20, mask=mask, fill_holes=True)
+    assert np.array_equal(fragments > 0, mask == 1)
+    assert fragments.max() == 2
+    assert np.all(fragments[:, 4:7, 4:9] == 2)
+
+
+@pytest.mark.parametrize("per_section", [False, True])
+def test_what_the_cut_made_small_is_no_debris(per_section: bool) -> None:
+    values = np.zeros((3, 3, 12, 30), np.float32)
+    values[:, :, 2:10, :2] = 1  # the end of something larger
+    values[:, :, 4:7, 28:] = 1
+    values[:, :, 4:7, 12:15] = 1  # really small
+
+    def kept(*along_x: bool) -> list[int]:
+        cut = [(False, False), (True, True), along_x]
+        found = watershed_fragments(
+            values,
+            offsets=OFFSETS,
+            per_section=per_section,
+            debris=90,
+            cut=cut,  # type: ignore[arg-type]
+        )
+        return [int(x) for x in np.flatnonzero(found.any(axis=(0, 1)))]
+
+    assert kept(False, False) == []
+    assert kept(True, False) == [0, 1]
+    assert kept(True, True) == [0, 1, 28, 29]
+
+
+def test_a_cropped_fragment_in_two_pieces_becomes_two() -> None:
+    fragments = np.zeros((3, 9, 11), np.uint64)
+    fragments[:, 5:, :] = 2**63 + 1
+    fragments[:, :, :3] = fragments[:, :, 8:] = 7  # an arch over the crop
+    fragments[:, 0, :] = 7
+    cropped = crop_fragments(fragments, (slice(1, 3), slice(2, 8), slice(1, 11)))
+    assert cropped.shape == (2, 6, 10)
+    assert cropped[0, 0].tolist() == [1, 1, 0, 0, 0, 0, 0, 2, 2, 2]
+    assert cropped[1, 5].tolist() == [1, 1, 3, 3, 3, 3, 3, 2, 2, 2]
+    assert fragments.max() == 2**63 + 1
+
+
+def test_cropped_fragments_stay_those_of_the_whole() -> None:
+    whole = watershed_fragments(noisy_affinities(voronoi((9, 25, 23), 12)), offsets=OFFSETS, seed_distance=5)
+    box = (slice(3, 9), slice(2, 19), slice(5, 20))
+    cropped = crop_fragments(whole, box)
+    table = overlaps(cropped, whole[box])
+    assert np.array_equal(table.truth, np.arange(len(table)))  # each part in one whole, 0 in 0
+    assert np.array_equal(cropped > 0, whole[box] > 0)
+    parts = cc3d.connected_components(cropped, connectivity=6)
+    assert parts.max() == cropped.max()
+
+
+def test_ids_of_far_blocks_exceed_32_bits_and_never_meet() -> None:
+    fragments = np.array([[[0, 1, 2, 5]]], np.uint64)
+    voxels = 128 * 256 * 256
+    last, block = 0, 2**32 + 5
+    for near in (0, 1, block, block + 1):
+        found = number_in_block(fragments, near, voxels)
+        assert found.dtype == np.uint64
+        assert found.tolist() == [[[0, near * voxels + 1, near * voxels + 2, near * voxels + 5]]]
+        assert found[found > 0].min() > last
+        last = int(found.max())
+    assert number_in_block(np.full((1, 1, 1), voxels, np.uint64), block, voxels).item() == (block + 1) * voxels
+    with pytest.raises(OverflowError, match="64 bits"):
+        number_in_block(fragments, 2**41, voxels)
+
+
+def test_the_channels_of_nearest_neighbours_are_all_that_fragments_need() -> None:
+    offsets = [[0, -9, 0], [0, 0, 1], [-1, 0, 0], [0, 1, 0]]
+    values = noisy_affinities(voronoi((8, 16, 18), 8), offsets)
+    channels = nearest_channels(offsets)
+    assert channels == [2, 3, 1]
+    assert np.array_equal(
+        watershed_fragments(values, offsets=offsets),
+        watershed_fragments(values[channels], offsets=[offsets[channel] for channel in channels]),
+    )
 
 
 def test_bytes_and_floats_give_the_same_fragments() -> None:

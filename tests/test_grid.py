@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse2dense.errors import InputError
-from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, snap_up
+from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, clip, dividing_chunks, snap_up
 
 sides = st.integers(1, 40)
 shapes = st.tuples(sides, sides, sides)
@@ -39,6 +39,21 @@ def test_blocks_are_numbered_row_major_and_read_their_halo(
 
 def test_the_last_block_is_cut_and_its_halo_leaves_the_volume() -> None:
     assert blocks((5,), (4,), (3,))[-1] == Block(1, (1,), (slice(4, 5),), (slice(1, 8),))
+
+
+def test_a_box_is_clipped_to_the_volume() -> None:
+    assert clip((slice(-3, 4), slice(2, 9), slice(5, 8)), (6, 6, 20)) == (slice(0, 4), slice(2, 6), slice(5, 8))
+
+
+@given(block_shapes, st.tuples(*[st.sampled_from([1, 16, 64, 128])] * 3))
+def test_blocks_of_any_shape_consist_of_whole_chunks(block: tuple[int, int, int], wanted: tuple[int, int, int]) -> None:
+    check_shards(block, dividing_chunks(block, wanted))
+    doubled = tuple(2 * side for side in wanted)
+    assert dividing_chunks(doubled, wanted) == wanted
+
+
+def test_a_side_without_a_fitting_divisor_is_one_chunk() -> None:
+    assert dividing_chunks((101, 130, 7), (64, 64, 64)) == (101, 65, 7)
 
 
 @given(shapes, st.tuples(*[st.floats(1, 200)] * 3))

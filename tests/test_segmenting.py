@@ -1,15 +1,19 @@
 """Fragments, merge tree, look-up tables and segmentations as files."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
+import cc3d
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import merge_tree
-from sparse2dense.ops.fragments import watershed_fragments
+from sparse2dense.ops.fragments import crop_fragments, watershed_fragments
 from sparse2dense.ops.scores import overlaps, score
+from sparse2dense.stages import segmenting
 from sparse2dense.stages.segmenting import (
     cut_merge_tree,
     make_fragments,
@@ -17,8 +21,9 @@ from sparse2dense.stages.segmenting import (
     read_merge_tree,
     write_segmentation,
 )
+from sparse2dense.volumes.grid import blocks
 from sparse2dense.volumes.tables import read_table, table_facts, write_table
-from sparse2dense.volumes.volume import create_volume, open_volume
+from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 from tests.voronoi import OFFSETS, noisy_affinities, voronoi
 
 VOXEL_SIZE, OFFSET = (40.5, 8.0, 8.0), (-81.0, 16.0, 1000.0)
@@ -123,6 +128,116 @@ def test_a_fragment_without_segment_leaves_no_segmentation(tmp_path: Path) -> No
     write_table(tmp_path / "lut.parquet", {"fragment": ids, "segment": np.array([1, 2], np.uint64)}, {})
     write_segmentation(tmp_path / "fragments.zarr", tmp_path / "lut.parquet", tmp_path / "segmentation.zarr")
     assert open_volume(tmp_path / "segmentation.zarr")[0, 0].tolist() == [1, 2, 0]
+
+
+BLOCK = (5, 11, 16)
+
+
+def files(store: Path) -> dict[str, bytes]:
+    """Content of every file of a store by its relative path."""
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("per_section", [False, True])
+@pytest.mark.parametrize("context", [(0, 0, 0), (2, 7, 3)])
+def test_blocks_cover_the_foreground_with_fragments_of_their_own(
+    affinities: Path, tmp_path: Path, per_section: bool, context: tuple[int, int, int]
+) -> None:
+    make_fragments(
+        affinities, tmp_path / "f.zarr", per_section=per_section, seed_distance=5, block_shape=BLOCK, context=context
+    )
+    volume = open_volume(tmp_path / "f.zarr")
+    assert all(side % chunk == 0 for side, chunk in zip(BLOCK, volume.array.chunks, strict=True))
+    tiles = blocks(SHAPE, BLOCK)
+    assert len(tiles) == 18
+    for tile in tiles:
+        found = volume[tile.write]
+        ids = np.unique(found[found > 0])
+        local = ids - np.uint64(tile.index * np.prod(BLOCK))
+        assert np.array_equal(local, np.arange(1, len(ids) + 1))
+        assert cc3d.connected_components(found, connectivity=6).max() == len(ids)
+    source = open_volume(affinities)
+    whole = watershed_fragments(source[...], offsets=source.attributes["offsets"], per_section=per_section)
+    # without context, the first voxels of a block don't know their predecessors
+    if context != (0, 0, 0):
+        assert np.array_equal(volume[...] > 0, whole > 0)
+
+
+def test_blocks_that_see_the_whole_volume_hold_what_it_holds(affinities: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"seed_distance": (3, 9, 9), "debris": 30, "minimum_affinity": 0.4, "fill_holes": True}
+    make_fragments(affinities, tmp_path / "f.zarr", block_shape=BLOCK, context=SHAPE, **settings)
+    source = open_volume(affinities)
+    whole = watershed_fragments(source[...], offsets=source.attributes["offsets"], voxel_size=VOXEL_SIZE, **settings)
+    volume = open_volume(tmp_path / "f.zarr")
+    for tile in blocks(SHAPE, BLOCK):
+        expected = crop_fragments(whole, tile.write)
+        assert np.array_equal(volume[tile.write], np.where(expected > 0, expected + tile.index * 5 * 11 * 16, 0))
+    assert volume[...].max() > 17 * 5 * 11 * 16
+
+
+def test_the_number_of_workers_and_interruptions_dont_show(
+    affinities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"seed_distance": 5, "block_shape": BLOCK, "context": (1, 4, 4)}
+    output = tmp_path / "fragments.zarr"
+    make_fragments(affinities, output, **settings)
+    alone = files(output)
+    make_fragments(affinities, output, workers=2, **settings)
+    assert files(output) == alone
+
+    shutil.rmtree(output)
+    number = segmenting.number_in_block
+    done: list[int] = []
+
+    def killed(fragments: np.ndarray, block: int, voxels: int) -> np.ndarray:
+        if block == 7 and 7 not in done:
+            done.append(7)
+            raise KeyboardInterrupt
+        done.append(block)
+        return number(fragments, block, voxels)
+
+    monkeypatch.setattr(segmenting, "number_in_block", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make_fragments(affinities, output, **settings)
+    assert not output.exists()
+    make_fragments(affinities, output, **settings)
+    assert done == [*range(8), *range(7, 18)]
+    assert files(output) == alone
+    make_fragments(affinities, output, **{**settings, "context": (2, 4, 4)})
+    assert files(output) != alone
+
+
+def test_an_object_that_a_block_cuts_is_no_debris(tmp_path: Path) -> None:
+    values = np.zeros((3, 6, 20, 32), np.uint8)
+    values[:, :, 4:8, 2:17] = 255  # one voxel beyond a block of 16
+    values[:, 2, 14:16, 20:24] = 255  # small
+    source = tmp_path / "affinities.zarr"
+    volume = create_volume(
+        source, values.shape, "uint8", voxel_size=(8, 8, 8), axes="czyx", attributes={"offsets": OFFSETS}
+    )
+    volume[...] = values
+    for context in ((0, 0, 0), (0, 0, 4)):
+        make_fragments(source, tmp_path / "f.zarr", debris=40, block_shape=(6, 20, 16), context=context)
+        fragments = open_volume(tmp_path / "f.zarr")[...]
+        assert np.array_equal(fragments > 0, (values[0] > 0) & (np.arange(20) < 10)[:, None])
+
+
+def test_a_block_reads_no_more_than_its_context(
+    affinities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_volume(tmp_path / "mask.zarr", SHAPE, "uint8", voxel_size=VOXEL_SIZE, offset=OFFSET)[...] = 1
+    shapes = []
+    read = Volume.__getitem__
+
+    def watched(self: Volume, selection: Any) -> Any:
+        values = read(self, selection)
+        shapes.append(values.shape)
+        return values
+
+    monkeypatch.setattr(Volume, "__getitem__", watched)
+    make_fragments(affinities, tmp_path / "f.zarr", mask=tmp_path / "mask.zarr", block_shape=BLOCK, context=(1, 2, 3))
+    assert len(shapes) == 18 * 4  # three channels of four, and the mask
+    assert np.max(shapes, axis=0).tolist() == [6, 15, 22]
 
 
 def test_affinities_without_offsets_are_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 
 rule make_fragments:
-    """Over-segment a volume by seeded watershed."""
+    """Over-segment a volume by seeded watershed, block by block."""
     input:
         unpack(tissue_file),
         affinities="<results>/{volume}/{track}/affinities.zarr",
@@ -21,6 +21,8 @@ rule make_fragments:
     params:
         code=code_hash("stages.segmenting"),
         fragments={key: value for key, value in config["segment"]["fragments"].items() if key != "only_tissue"},
+        block=config["segment"]["block"],
+        context=config["segment"]["context"],
     script:
         "../scripts/make_fragments.py"
 

@@ -15,5 +15,8 @@ make_fragments(
     Path(snakemake.input.affinities),
     Path(snakemake.output.fragments),
     mask=None if tissue is None else Path(tissue),
+    block_shape=snakemake.params.block,
+    context=snakemake.params.context,
+    workers=snakemake.threads,
     **snakemake.params.fragments,
 )

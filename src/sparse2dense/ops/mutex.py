@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import Offsets, check_offsets, pair_slices
 from sparse2dense.ops.exclusion import Edges, exclusive_clusters
-from sparse2dense.ops.fragments import filter_fragments, mean_affinity
+from sparse2dense.ops.fragments import filter_fragments
 
 __all__ = ["graph_mutex_watershed", "mutex_watershed"]
 
@@ -97,8 +97,9 @@ def mutex_watershed(
     if minimum_affinity <= 0 and debris <= 1:
         return labels
     axes = [axis for axis in range(3) if any(offset[axis] for offset in wanted)]
-    mean = mean_affinity(affinities, wanted, axes) if minimum_affinity > 0 else None
-    return filter_fragments(labels, mean, minimum_affinity, debris)
+    return filter_fragments(
+        labels, affinities, offsets=wanted, axes=axes, minimum_affinity=minimum_affinity, debris=debris
+    )
 
 
 def graph_mutex_watershed(count: int, u: NDArray, v: NDArray, weight: NDArray) -> NDArray[np.uint64]:

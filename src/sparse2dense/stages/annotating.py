@@ -17,7 +17,7 @@ from sparse2dense.ops.tissue import tissue_halo, tissue_mask
 from sparse2dense.volumes.blockwise import atomic_file, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, grow, snap_up
 from sparse2dense.volumes.progress import with_progress
-from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
 __all__ = ["DRAWS", "annotate", "mask_tissue"]
@@ -250,13 +250,8 @@ def _write(
         for path, values in zip(paths, drawn, strict=True):
             open_volume(path, "r+")[block.write] = values
 
-    key = {"record": record, "inputs": [_identity(path) for path in (source_path, mask_path) if path is not None]}
+    key = {"record": record, "inputs": [identity(path) for path in (source_path, mask_path) if path is not None]}
     run_blockwise(outputs, key, create, work, plan, label="annotate", workers=workers)
-
-
-def _identity(path: Path) -> list[Any]:
-    """What changes when a volume is written anew."""
-    return [str(path), (path / "zarr.json").stat().st_mtime_ns]
 
 
 def _open_mask(path: Path | None, source: Volume, volume: str) -> Volume | None:
@@ -313,6 +308,6 @@ def mask_tissue(raw: Path, output: Path, *, radius: int, iterations: int, worker
         closed = np.stack([tissue_mask(section, radius=radius, iterations=iterations) for section in image])
         open_volume(paths[0], "r+")[block.write] = closed[block.inner]
 
-    key = {"record": record, "input": _identity(raw)}
+    key = {"record": record, "input": identity(raw)}
     plan = blocks(shape, _plan(shape, voxel_size)[0].write_shape, halo)
     run_blockwise(output, key, create, work, plan, label="tissue mask", workers=workers)

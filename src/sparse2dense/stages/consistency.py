@@ -27,7 +27,7 @@ LIFT_INPUTS = {f"3d_affs_from_{kind}": heads for kind, heads in PREDICTED.items(
 def inconsistencies(config: Config) -> list[InputError]:
     """Return every contradiction between keys of a configuration that has its defaults and fits its schema."""
     checks: tuple[Callable[[Config], Iterator[InputError]], ...] = (
-        volume_problems, run_problems, threshold_problems, net_problems,
+        volume_problems, run_problems, threshold_problems, context_problems, net_problems,
     )  # fmt: skip
     return [problem for check in checks for problem in check(config)]
 
@@ -218,6 +218,19 @@ def threshold_problems(config: Config) -> Iterator[InputError]:
             f"`segment.thresholds` is {setting}",
             allowed="ascending numbers without repetition",
             remedy="sort the list, or let `start` be at most `stop`",
+        )
+
+
+def context_problems(config: Config) -> Iterator[InputError]:
+    """Check that blocks of fragments are larger than their context."""
+    segment = config["segment"]
+    block, context = segment["block"], segment["context"]
+    unused = int(segment["fragments"]["per_section"])  # sections have no context along z
+    if any(margin >= side for margin, side in zip(context[unused:], block[unused:], strict=True)):
+        yield InputError(
+            f"`segment.context` is {context}, and `segment.block` {block}",
+            allowed="a context smaller than the block along every axis",
+            remedy="enlarge the block, or reduce the context",
         )
 
 

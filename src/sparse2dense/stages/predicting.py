@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from sparse2dense.ops.unet import UNet
 from sparse2dense.stages.nets import KINDS, NetDescription, fastest, load_net, normalised
 from sparse2dense.volumes.blockwise import run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape
-from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
 __all__ = ["answer", "predict"]
@@ -69,7 +68,7 @@ def predict(
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
     tile = _tile(block_shape, chunks, description)
     check_shards(tile, chunks)
-    settings = {"checkpoint": _identity(checkpoint), "kind": description.kind}
+    settings = {"checkpoint": identity(checkpoint), "kind": description.kind}
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
     def create(paths: Sequence[Path]) -> None:
@@ -97,7 +96,7 @@ def predict(
             opened(path)[(slice(None), *block.write)] = _quantised(predicted[head])
 
     tiles = blocks(grid.spatial_shape, tile)
-    key = {**settings, "inputs": {name: _identity(path) for name, path in inputs.items()}}
+    key = {**settings, "inputs": {name: identity(path) for name, path in inputs.items()}}
     name = f"predict {grid.path.parent.name} with {checkpoint.parent.name}"
     computed = run_blockwise([outputs[head] for head in heads], key, create, work, tiles, label=name)
     voxels = int(np.prod(grid.spatial_shape))
@@ -156,12 +155,6 @@ def _tile(block_shape: Sequence[int], chunks: Sequence[int], description: NetDes
     stride = description.architecture.stride
     steps = np.lcm(chunks, (1,) * (3 - len(stride)) + stride)
     return tuple(int(-(-side // step) * step) for side, step in zip(block_shape, steps, strict=True))
-
-
-def _identity(path: Path) -> list[Any]:
-    """What tells one version of an input from another, without reading it."""
-    file = path / "zarr.json" if path.is_dir() else path
-    return [str(path), file.stat().st_mtime_ns]
 
 
 def _open_inputs(inputs: Mapping[str, Path], description: NetDescription, checkpoint: Path) -> dict[str, Volume]:

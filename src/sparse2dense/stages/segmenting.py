@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree, merge_tree
-from sparse2dense.ops.fragments import watershed_fragments
+from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_in_block, watershed_fragments
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.thresholds import Threshold, threshold_name
-from sparse2dense.volumes.blockwise import directory_output
-from sparse2dense.volumes.grid import blocks
+from sparse2dense.volumes.blockwise import directory_output, run_blockwise
+from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, clip, dividing_chunks, snap_up, within
 from sparse2dense.volumes.progress import with_progress
-from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table, write_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
@@ -32,51 +34,89 @@ def make_fragments(
     boundary_threshold: float = 0.5,
     minimum_affinity: float = 0.0,
     debris: int = 0,
+    fill_holes: bool = False,
     mask: Path | None = None,
+    block_shape: Sequence[int] = (128, 256, 256),
+    context: Sequence[int] = (16, 32, 32),
+    workers: int = 1,
 ) -> None:
-    """Split the foreground of affinities into fragments.
+    """Split the foreground of affinities into fragments, block by block.
+
+    A fragment lies in one block. Its id is the block's row-major number times the voxels of a block, plus 1..n in the
+    order of first voxels, so that blocks need not know of each other. Fragments depend on the shape of the blocks and
+    their context, which are settings as any other, but neither on the number of workers nor on interruptions.
 
     Parameters
     ----------
     affinities
         Volume (c, z, y, x) with the attribute `offsets`.
     output
-        Volume to write, uint64 (z, y, x), 0 is background.
-    per_section, seed_distance, boundary_threshold, minimum_affinity, debris
+        Volume to write, uint64 (z, y, x), 0 is background; its chunks divide the blocks.
+    per_section, seed_distance, boundary_threshold, minimum_affinity, debris, fill_holes
         As in `ops.fragments.watershed_fragments`.
     mask
         Volume of the same place and shape; where it is 0 there are no fragments.
+    block_shape
+        Voxels (z, y, x) of a block; along an axis that it covers, the volume is not cut.
+    context
+        Voxels (z, y, x) around a block that are segmented with it and then cropped; none along z for sections alone.
+    workers
+        Processes that work on blocks.
 
     Raises InputError when offsets are missing, or the mask lies elsewhere.
     """
     source = open_volume(affinities)
-    settings = {
+    settings: dict[str, Any] = {
         "per_section": per_section,
         "seed_distance": seed_distance,
         "boundary_threshold": boundary_threshold,
         "minimum_affinity": minimum_affinity,
         "debris": debris,
+        "fill_holes": fill_holes,
     }
+    offsets, shape = _offsets(source), source.spatial_shape
+    channels = nearest_channels(offsets, (1, 2) if per_section else (0, 1, 2))
+    if mask is not None:
+        mask_of(source, mask)
+    tile, chunks = _tiling(shape, block_shape, chunk_shape(shape, source.voxel_size))
+    check_shards(tile, chunks)
     inputs = {"affinities": affinities, **({} if mask is None else {"mask": mask})}
-    found = watershed_fragments(
-        source[...],
-        offsets=_offsets(source),
-        per_section=per_section,
-        seed_distance=seed_distance,
-        boundary_threshold=boundary_threshold,
-        minimum_affinity=minimum_affinity,
-        debris=debris,
-        voxel_size=source.voxel_size,
-        mask=None if mask is None else mask_of(source, mask)[...],
-    )
-    record = provenance("make_fragments", settings, inputs)
-    with directory_output(output) as partial:
-        volume = create_volume(
-            partial, found.shape, "uint64", voxel_size=source.voxel_size, offset=source.offset, labels=True,
+    record = provenance("make_fragments", {**settings, "block_shape": block_shape, "context": context}, inputs)
+
+    def create(paths: Sequence[Path]) -> None:
+        create_volume(
+            paths[0], shape, "uint64", voxel_size=source.voxel_size, offset=source.offset, labels=True, chunks=chunks,
             attributes={"provenance": record},
         )  # fmt: skip
-        volume[...] = found
-    log.info("%s: %d fragments, %.1f %% background", output, found.max(initial=0), 100 * np.mean(found == 0))
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        values, read = open_volume(affinities), clip(block.read, shape)
+        found = watershed_fragments(
+            np.stack([values[(channel, *read)] for channel in channels]),
+            offsets=[offsets[channel] for channel in channels],
+            voxel_size=values.voxel_size,
+            mask=None if mask is None else open_volume(mask)[read],
+            cut=[(side.start > 0, side.stop < end) for side, end in zip(read, shape, strict=True)],
+            **settings,
+        )
+        if read != block.write:
+            found = crop_fragments(found, within(block.write, read))
+        open_volume(paths[0], "r+")[block.write] = number_in_block(found, block.index, prod(tile))
+
+    tiles = blocks(shape, tile, (0 if per_section else context[0], *context[1:]))
+    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    run_blockwise(output, key, create, work, tiles, label=f"fragments {output.parent.name}", workers=workers)
+
+
+def _tiling(
+    shape: Sequence[int], block_shape: Sequence[int], chunks: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return blocks and chunks of which they consist; a block that covers the volume is rounded up to whole chunks."""
+    tile = tuple(
+        wanted if wanted < side else covering
+        for wanted, side, covering in zip(block_shape, shape, snap_up(shape, chunks), strict=True)
+    )
+    return tile, dividing_chunks(tile, chunks)
 
 
 def _offsets(affinities: Volume) -> list[list[int]]:

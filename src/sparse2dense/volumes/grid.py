@@ -3,11 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import ceil, log2
+from math import ceil, log, log2
 
 from sparse2dense.errors import InputError
 
-__all__ = ["Block", "Box", "block_grid", "blocks", "check_shards", "chunk_shape", "grow", "snap_up"]
+__all__ = [
+    "Block",
+    "Box",
+    "block_grid",
+    "blocks",
+    "check_shards",
+    "chunk_shape",
+    "clip",
+    "dividing_chunks",
+    "grow",
+    "snap_up",
+    "within",
+]
 
 Box = tuple[slice, ...]
 
@@ -43,12 +55,22 @@ class Block:
     @property
     def inner(self) -> Box:
         """Where `write` lies in an array that holds `read`."""
-        return tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(self.write, self.read, strict=True))
+        return within(self.write, self.read)
 
 
 def grow(box: Box, margin: Sequence[int]) -> Box:
     """Return `box` with `margin` voxels more on both sides of every axis; may leave the volume."""
     return tuple(slice(side.start - more, side.stop + more) for side, more in zip(box, margin, strict=True))
+
+
+def clip(box: Box, shape: Sequence[int]) -> Box:
+    """Return the part of `box` that lies inside a volume of `shape`."""
+    return tuple(slice(max(side.start, 0), min(side.stop, end)) for side, end in zip(box, shape, strict=True))
+
+
+def within(box: Box, around: Box) -> Box:
+    """Return where `box` lies in an array that holds `around`."""
+    return tuple(slice(b.start - a.start, b.stop - a.start) for b, a in zip(box, around, strict=True))
 
 
 def snap_up(shape: Sequence[int], unit: Sequence[int]) -> tuple[int, ...]:
@@ -100,6 +122,15 @@ def chunk_shape(shape: Sequence[int], voxel_size: Sequence[float]) -> tuple[int,
         mean *= size ** (1 / len(voxel_size))
     sides = (2 ** max(0, round(log2(CHUNK_SIDE * mean / size))) for size in voxel_size)
     return tuple(min(side, 2 ** ceil(log2(max(1, length)))) for side, length in zip(sides, shape, strict=True))
+
+
+def dividing_chunks(block_shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
+    """Return chunks of which blocks consist: for every axis the divisor of the block's side nearest to the chunk's."""
+    sides = []
+    for side, wanted in zip(block_shape, chunks, strict=True):
+        ratios = [(abs(log(part / wanted)), part) for part in range(1, side + 1) if side % part == 0]
+        sides.append(min(ratios)[1])
+    return tuple(sides)
 
 
 def check_shards(block_shape: Sequence[int], shard_shape: Sequence[int]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["content_hash", "peak_memory_mb", "provenance"]
+__all__ = ["content_hash", "identity", "peak_memory_mb", "provenance"]
 
 PACKAGES = ("sparse2dense", "numpy", "zarr", "scipy", "torch", "waterz", "daisy")
 
@@ -41,6 +41,12 @@ def plain(value: Any) -> Any:
 def content_hash(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of `content` as JSON with sorted keys; equal settings give equal hashes in any order."""
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
+
+
+def identity(path: Path) -> list[Any]:
+    """Return what tells one version of a file or volume from another, without reading its content."""
+    file = path / "zarr.json" if path.is_dir() else path
+    return [str(path), file.stat().st_mtime_ns]
 
 
 def peak_memory_mb() -> float:
