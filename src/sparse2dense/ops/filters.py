@@ -65,14 +65,15 @@ def without_dust(objects: Objects, minimum_voxels: int) -> Objects:
 
 
 def without_outliers(objects: Objects, deviations: float) -> Objects:
-    """Keep objects whose size lies within `deviations` standard deviations of the mean size of those given.
+    """Keep objects whose logarithm of size lies within `deviations` standard deviations of the mean of those given.
 
-    Give it what is left after the dust: very many tiny objects would make everything else an outlier.
+    Sizes of objects spread over orders of magnitude: on a plain scale the largest few, most of the volume in a crop,
+    would be outliers. Give it what is left after the dust.
     """
     if len(objects) == 0:
         return objects
-    size = objects.voxels.astype(np.float64)
-    return objects.select(np.abs(size - size.mean()) <= deviations * size.std())
+    size = np.log(objects.voxels.astype(np.float64))
+    return objects.select(np.abs(size - size.mean()) <= deviations * size.std() + 1e-9)
 
 
 def without_brief(objects: Objects, minimum_sections: int) -> Objects:

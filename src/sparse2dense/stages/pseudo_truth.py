@@ -53,8 +53,8 @@ def make_pseudo_truth(
     dust
         Objects of fewer voxels are removed.
     outlier_deviations
-        Objects whose size is further from the mean of those left than so many standard deviations are removed; None
-        keeps them.
+        Objects the logarithm of whose size is further from the mean of those left than so many standard deviations
+        are removed; None keeps them.
     minimum_sections
         Objects in fewer sections are removed.
     fill_holes
