@@ -1,0 +1,134 @@
+"""The edits that a proofreader needs, counted on graphs small enough to do by hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.edits import Edits, count_edits
+from sparse2dense.ops.skeletons import Skeletons
+
+FIRST = 2**63 - 100
+"""Fragment k has the id FIRST + k."""
+
+
+def nodes(*places: tuple[int, float]) -> Skeletons:
+    """Return single nodes of (skeleton, x) without edges."""
+    count = len(places)
+    position = np.zeros((count, 3))
+    position[:, 2] = [x for _, x in places]
+    skeleton = np.array([skeleton for skeleton, _ in places], np.uint64)
+    return Skeletons(np.arange(count, dtype=np.uint64), skeleton, position, np.zeros((0, 2), np.int64))
+
+
+def fragments(*numbers: int) -> np.ndarray:
+    """Return ids of fragments, 0 for 0."""
+    return np.array([FIRST + number if number else 0 for number in numbers], np.uint64)
+
+
+def contacts(*links: tuple[int, int, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return contacts of two fragments and their affinity."""
+    return fragments(*(a for a, _, _ in links)), fragments(*(b for _, b, _ in links)), np.array([w for *_, w in links])
+
+
+def edits_of(
+    places: Sequence[tuple[int, float]],
+    at: Sequence[int],
+    segments: Sequence[int],
+    links: Sequence[tuple[int, int, float]],
+    time_limit_s: float = 60,
+) -> Edits:
+    """Count edits for fragments 1..k with the given segments."""
+    ids = fragments(*range(1, len(segments) + 1))
+    return count_edits(
+        nodes(*places), fragments(*at), ids, np.array(segments, np.uint64), contacts(*links), time_limit_s=time_limit_s
+    )
+
+
+CHAIN = [(1, 2, 0.9), (2, 3, 0.2), (3, 4, 0.9)]
+
+
+def test_a_right_segmentation_needs_no_edits() -> None:
+    found = edits_of([(1, 0), (1, 1), (2, 2), (2, 3)], [1, 2, 3, 4], [1, 1, 2, 2], CHAIN)
+    assert found == Edits(0, 0, 0, 0)
+    assert found.total == 0
+
+
+def test_a_skeleton_in_three_segments_needs_two_joins() -> None:
+    found = edits_of([(1, 0), (1, 1), (1, 2), (1, 2.5), (1, 3)], [1, 2, 3, 0, 4], [1, 2, 3, 3], CHAIN)
+    assert found == Edits(0, 2, 0, 0)
+
+
+def test_a_merger_is_cut_at_its_weakest_contact() -> None:
+    # the closest nodes are those of fragments 1 and 3, the contact between 2 and 3 is weaker than that of 1 and 2
+    found = edits_of([(1, 0), (1, -9), (2, 1), (2, 2)], [1, 2, 3, 4], [1, 1, 1, 1], CHAIN)
+    assert found == Edits(1, 0, 0, 0)
+
+
+def test_a_cut_in_the_wrong_place_costs_joins() -> None:
+    # the weakest contact lies inside skeleton 1: a cut there leaves fragment 2 with skeleton 2
+    links = [(1, 2, 0.1), (2, 3, 0.5), (3, 4, 0.9)]
+    found = edits_of([(1, 0), (1, -9), (2, 1), (2, 2)], [1, 2, 3, 4], [1, 1, 1, 1], links)
+    assert found == Edits(2, 1, 0, 0)
+    assert found.total == 3
+
+
+def test_three_skeletons_need_two_cuts() -> None:
+    links = [(1, 2, 0.3), (2, 3, 0.4)]
+    found = edits_of([(5, 0), (6, 1), (7, 2)], [1, 2, 3], [8, 8, 8], links)
+    assert found == Edits(2, 0, 0, 0)
+
+
+def test_each_side_of_a_cut_goes_on_by_itself() -> None:
+    # fragment 4 lies in the middle: 1 goes with it, then 2 and 3 are cut off one by one
+    star = [(1, 4, 0.9), (2, 4, 0.1), (3, 4, 0.3)]
+    found = edits_of([(1, 0), (1, 1), (2, 50), (3, 51)], [4, 1, 2, 3], [1, 1, 1, 1], star)
+    assert found == Edits(2, 0, 0, 0)
+
+
+def test_several_contacts_of_two_fragments_add_up() -> None:
+    # 0.2 + 0.2 twice is more than 0.3: the cut goes between 1 and 2, so skeleton 2 is in one piece
+    links = [(1, 2, 0.3), (2, 3, 0.2), (3, 2, 0.2), (2, 2, 0.9)]
+    found = edits_of([(1, 0), (2, 9), (2, 1)], [1, 2, 3], [1, 1, 1], links)
+    assert found == Edits(1, 0, 0, 0)
+
+
+def test_contacts_to_other_segments_play_no_part() -> None:
+    links = [(1, 2, 0.5), (1, 3, 0.9), (2, 3, 0.9)]
+    found = edits_of([(1, 0), (2, 1), (3, 2)], [1, 2, 3], [4, 4, 5], links)
+    assert found == Edits(1, 0, 0, 0)
+
+
+def test_a_fragment_with_two_skeletons_cannot_be_split() -> None:
+    found = edits_of([(1, 0), (2, 1), (1, 2), (2, 3)], [1, 1, 2, 3], [1, 1, 1], [(1, 2, 0.5), (1, 3, 0.6)])
+    assert found == Edits(1, 0, 1, 0)
+    alone = edits_of([(1, 0), (2, 1)], [1, 1], [1], [])
+    assert alone == Edits(0, 0, 1, 0)
+
+
+def test_background_needs_no_edits() -> None:
+    found = edits_of([(1, 0), (2, 1), (1, 3)], [0, 0, 0], [1, 1, 1, 1], CHAIN)
+    assert found == Edits(0, 0, 0, 0)
+    assert edits_of([], [], [], []) == Edits(0, 0, 0, 0)
+
+
+def test_without_time_the_fewest_possible_cuts_count() -> None:
+    found = edits_of([(1, 0), (2, 1), (3, 2), (3, 9)], [1, 2, 3, 4], [1, 1, 1, 1], CHAIN, time_limit_s=0)
+    assert found == Edits(2, 0, 0, 1)
+
+
+def test_many_strong_contacts_dont_overflow() -> None:
+    count = 3000
+    links = [(1, k, 1.0) for k in range(2, count)] + [(k, count, 1.0) for k in range(2, count)]
+    found = edits_of([(1, 0), (2, 1)], [1, count], [1] * count, links)
+    assert found == Edits(1, 0, 0, 0)
+
+
+def test_a_graph_that_doesnt_fit_is_refused() -> None:
+    with pytest.raises(InputError, match="contacts don't connect the 4 fragments of segment 1"):
+        edits_of([(1, 0), (2, 1)], [1, 4], [1, 1, 1, 1], CHAIN[:2])
+    with pytest.raises(InputError, match="affinities from nan"):
+        edits_of([(1, 0), (2, 1)], [1, 2], [1, 1], [(1, 2, float("nan"))])
+    with pytest.raises(InputError, match="missing in the look-up table"):
+        edits_of([(1, 0)], [3], [1, 1], [])
