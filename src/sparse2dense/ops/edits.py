@@ -195,7 +195,7 @@ def _closest(segment: _Segment, one: NDArray[np.bool_], two: NDArray[np.bool_]) 
     """Return the fragments of the closest two nodes of two sets."""
     distance, nearest = KDTree(segment.position[two]).query(segment.position[one])
     at = int(np.argmin(distance))
-    return int(segment.fragment[one][at]), int(segment.fragment[two][nearest[at]])
+    return int(segment.fragment[one][at]), int(segment.fragment[two][np.asarray(nearest)[at]])
 
 
 def _minimum_cut(contacts: csr_array, members: NDArray[np.int64], source: int, sink: int) -> list[NDArray[np.int64]]:
@@ -209,5 +209,5 @@ def _minimum_cut(contacts: csr_array, members: NDArray[np.int64], source: int, s
     left = csr_array(graph - maximum_flow(graph, start, stop).flow)
     left.eliminate_zeros()
     near = np.zeros(len(members), np.bool_)
-    near[breadth_first_order(left, start)[0]] = True
+    near[breadth_first_order(left, start, return_predecessors=False)] = True
     return [members[near], members[~near]]
