@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.edits import Edits, count_edits
@@ -132,3 +134,16 @@ def test_a_graph_that_doesnt_fit_is_refused() -> None:
         edits_of([(1, 0), (2, 1)], [1, 2], [1, 1], [(1, 2, float("nan"))])
     with pytest.raises(InputError, match="missing in the look-up table"):
         edits_of([(1, 0)], [3], [1, 1], [])
+
+
+@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 14))
+def test_every_cut_makes_one_more_piece_and_no_piece_is_left_empty(seed: int, skeletons: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    links = [(int(rng.integers(1, k)), k, float(rng.random())) for k in range(2, count + 1)]
+    links += [(int(a), int(b), float(rng.random())) for a, b in rng.integers(1, count + 1, (count, 2))]
+    owners = rng.integers(1, skeletons + 1, count)
+    places = [(int(owner), float(rng.random())) for owner in owners]
+    found = edits_of(places, list(range(1, count + 1)), [1] * count, links)
+    held = len(np.unique(owners))
+    assert found.splits >= held - 1
+    assert found.merges == found.splits + 1 - held
