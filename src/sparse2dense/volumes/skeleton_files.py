@@ -90,9 +90,9 @@ def read_swc(
     ----------
     path
         The file; every tree in it becomes a skeleton.
-    unit
-        Of the positions. Positions in voxels count from the corner of the first voxel, so that the centre of the
-        first voxel is 0.5; they are multiplied by `voxel_size` (z, y, x, nm) and moved by `offset_nm`.
+    unit, voxel_size, offset_nm
+        Of the positions. Those in voxels are multiplied by `voxel_size` (z, y, x, nm) and moved by `offset_nm`, the
+        corner of the first voxel, so that 3.0 to 3.99 lie in the fourth voxel.
 
     Raises InputError when a line has too few numbers, a parent isn't in the file, or there are no nodes.
     """
