@@ -81,9 +81,7 @@ def test_errors_dont_depend_on_what_else_is_in_the_block() -> None:
 
 
 def blockwise(
-    block_shape: tuple[int, ...],
-    halo: tuple[int, ...],
-    error_of: Callable[[tuple[slice, ...], tuple[slice, ...]], np.ndarray],
+    block_shape: tuple[int, ...], halo: tuple[int, ...], error_of: Callable[[Box, Box], np.ndarray]
 ) -> tuple[np.ndarray, list[tuple[Block, np.ndarray]]]:
     """Return the errors of the volume put together from blocks, and those of each block."""
     whole = np.full(SHAPE, -1, np.float32)
