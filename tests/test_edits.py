@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.edits import Edits, count_edits
+from sparse2dense.ops.edits import Edits, Terminals, count_edits
 from sparse2dense.ops.skeletons import Skeletons
 
 FIRST = 2**63 - 100
@@ -40,12 +40,14 @@ def edits_of(
     segments: Sequence[int],
     links: Sequence[tuple[int, int, float]],
     time_limit_s: float = 60,
+    terminals: Terminals = "closest",
 ) -> Edits:
     """Count edits for fragments 1..k with the given segments."""
     ids = fragments(*range(1, len(segments) + 1))
     return count_edits(
-        nodes(*places), fragments(*at), ids, np.array(segments, np.uint64), contacts(*links), time_limit_s=time_limit_s
-    )
+        nodes(*places), fragments(*at), ids, np.array(segments, np.uint64), contacts(*links),
+        time_limit_s=time_limit_s, terminals=terminals,
+    )  # fmt: skip
 
 
 CHAIN = [(1, 2, 0.9), (2, 3, 0.2), (3, 4, 0.9)]
@@ -115,6 +117,20 @@ def test_background_needs_no_edits() -> None:
     assert edits_of([], [], [], []) == Edits(0, 0, 0, 0)
 
 
+def test_objects_that_touch_all_along_are_cut_at_once_when_all_their_nodes_are_marked() -> None:
+    # two rows of nine fragments, joined weakly at each of nine places
+    rows = [(k, k + 1, 0.9) for k in range(1, 18) if k != 9] + [(k, k + 9, 0.3) for k in range(1, 10)]
+    places = [(1, k) for k in range(9)] + [(2, k) for k in range(9)]
+    ladder = (places, list(range(1, 19)), [1] * 18, rows)
+    assert edits_of(*ladder, terminals="all") == Edits(1, 0, 0, 0)
+    assert edits_of(*ladder).splits > 1
+    # the middle one of three belongs to another: three pieces, whatever is marked
+    marked: list[Terminals] = ["closest", "all"]
+    for terminals in marked:
+        chain = edits_of([(1, 0), (2, 1), (1, 2)], [1, 2, 3], [1] * 3, [(1, 2, 0.9), (2, 3, 0.9)], terminals=terminals)
+        assert chain == Edits(2, 1, 0, 0)
+
+
 def test_without_time_the_fewest_possible_cuts_count() -> None:
     found = edits_of([(1, 0), (2, 1), (3, 2), (3, 9)], [1, 2, 3, 4], [1, 1, 1, 1], CHAIN, time_limit_s=0)
     assert found == Edits(2, 0, 0, 1)
@@ -130,20 +146,24 @@ def test_many_strong_contacts_dont_overflow() -> None:
 def test_a_graph_that_doesnt_fit_is_refused() -> None:
     with pytest.raises(InputError, match="contacts don't connect the 4 fragments of segment 1"):
         edits_of([(1, 0), (2, 1)], [1, 4], [1, 1, 1, 1], CHAIN[:2])
+    with pytest.raises(InputError, match="terminals 'some'"):
+        edits_of([(1, 0)], [1], [1], [], terminals="some")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="affinities from nan"):
         edits_of([(1, 0), (2, 1)], [1, 2], [1, 1], [(1, 2, float("nan"))])
     with pytest.raises(InputError, match="missing in the look-up table"):
         edits_of([(1, 0)], [3], [1, 1], [])
 
 
-@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 14))
-def test_every_cut_makes_one_more_piece_and_no_piece_is_left_empty(seed: int, skeletons: int, count: int) -> None:
+@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 14), st.sampled_from(["closest", "all"]))
+def test_every_cut_makes_one_more_piece_and_no_piece_is_left_empty(
+    seed: int, skeletons: int, count: int, terminals: Terminals
+) -> None:
     rng = np.random.default_rng(seed)
     links = [(int(rng.integers(1, k)), k, float(rng.random())) for k in range(2, count + 1)]
     links += [(int(a), int(b), float(rng.random())) for a, b in rng.integers(1, count + 1, (count, 2))]
     owners = rng.integers(1, skeletons + 1, count)
     places = [(int(owner), float(rng.random())) for owner in owners]
-    found = edits_of(places, list(range(1, count + 1)), [1] * count, links)
+    found = edits_of(places, list(range(1, count + 1)), [1] * count, links, terminals=terminals)
     held = len(np.unique(owners))
     assert found.splits >= held - 1
     assert found.merges == found.splits + 1 - held

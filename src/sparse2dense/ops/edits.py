@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.skeleton_scores import merging_segments
 from sparse2dense.ops.skeletons import Skeletons
 
-__all__ = ["Edits", "count_edits"]
+__all__ = ["Edits", "Terminals", "count_edits"]
+
+Terminals = Literal["closest", "all"]
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,14 @@ def count_edits(
     segments: NDArray[np.uint64],
     contacts: tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.floating]],
     *,
+    terminals: Terminals = "closest",
     time_limit_s: float = 60.0,
 ) -> Edits:
     """Count the cuts and joins that a proofreader with a tool for minimum cuts needs (Sheridan et al. 2023, MCM).
 
-    In a segment with several skeletons, the two that lie in the most fragments are cut apart: the closest two of
-    their nodes become source and sink of a minimum cut through the contacts of fragments. Both sides go on like this,
-    until no piece holds two skeletons. Then a skeleton in k pieces needs k - 1 joins, also where k is 2, which the
-    published count takes for none.
+    In a segment with several skeletons, the two that lie in the most fragments are cut apart by a minimum cut through
+    the contacts of fragments. The pieces go on like this, until none holds two skeletons; k pieces cost k - 1 cuts.
+    Then a skeleton in k pieces needs k - 1 joins, also where k is 2, which the published count takes for none.
 
     Parameters
     ----------
@@ -82,13 +85,20 @@ def count_edits(
     contacts
         Edges of the region graph: two arrays of fragment ids and one of affinities, 0 to 1, the strength of each
         contact. Contacts between segments play no part.
+    terminals
+        What is cut apart: `closest`, the fragments of the closest two nodes, as published; or `all` fragments with
+        nodes of either skeleton, as if a proofreader marked both objects all along. Where two objects touch by many
+        contacts, the weakest cut around one fragment is weaker than that between the objects; `closest` then takes
+        off fragment by fragment.
     time_limit_s
         Seconds for one segment, looked at between cuts. Where it ends a search, the result depends on the machine,
         and `unfinished` says so.
 
-    Raises InputError when a fragment has no segment, an affinity isn't a number from 0 on, or contacts don't connect
-    a merged segment.
+    Raises InputError when `terminals` is neither, a fragment has no segment, an affinity isn't a number from 0 on, or
+    contacts don't connect a merged segment.
     """
+    if terminals not in ("closest", "all"):
+        raise InputError(f"terminals {terminals!r}", allowed="closest or all", remedy="correct terminals")
     segment_of_node = look_up(node_fragments, fragments, segments)
     pieces = np.zeros(len(skeletons), np.int64)
     pieces_before = np.unique(segment_of_node, return_inverse=True)[1]
@@ -99,7 +109,7 @@ def count_edits(
     for nodes, segment in _segments(
         merging, skeletons, node_fragments, segment_of_node, counted, fragments, segments, contacts
     ):
-        found, cuts, finished = _cut_apart(segment, time_limit_s)
+        found, cuts, finished = _cut_apart(segment, terminals, time_limit_s)
         pieces[nodes] = found[segment.fragment]
         splits += cuts
         unfinished += not finished
@@ -167,7 +177,7 @@ def _graph(count: int, a: NDArray[np.int64], b: NDArray[np.int64], affinity: NDA
     return csr_array(coo_array((np.tile(capacity, 2), both), shape=(count, count)))
 
 
-def _cut_apart(segment: _Segment, time_limit_s: float) -> tuple[NDArray[np.int64], int, bool]:
+def _cut_apart(segment: _Segment, terminals: Terminals, time_limit_s: float) -> tuple[NDArray[np.int64], int, bool]:
     """Return the piece of every fragment after all cuts, how many cuts there were, and whether they suffice."""
     end = time.monotonic() + time_limit_s
     piece = np.zeros(segment.contacts.shape[0], np.int64)
@@ -180,9 +190,12 @@ def _cut_apart(segment: _Segment, time_limit_s: float) -> tuple[NDArray[np.int64
         held, counts = np.unique(occupied, return_counts=True)
         if len(held) > 1 and time.monotonic() < end:
             one, two = held[np.argsort(-counts, kind="stable")[:2]]
-            ends = _closest(segment, inside & (segment.skeleton == one), inside & (segment.skeleton == two))
-            waiting += _minimum_cut(segment.contacts, members, *ends)
-            cuts += 1
+            ends = inside & (segment.skeleton == one), inside & (segment.skeleton == two)
+            if terminals == "closest":
+                ends = _closest(segment, *ends)
+            parts = _minimum_cut(segment.contacts, members, *(np.unique(segment.fragment[end]) for end in ends))
+            waiting += parts
+            cuts += len(parts) - 1
             continue
         piece[members] = pieces
         pieces += 1
@@ -191,23 +204,38 @@ def _cut_apart(segment: _Segment, time_limit_s: float) -> tuple[NDArray[np.int64
     return piece, cuts, finished
 
 
-def _closest(segment: _Segment, one: NDArray[np.bool_], two: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return the fragments of the closest two nodes of two sets."""
+def _closest(
+    segment: _Segment, one: NDArray[np.bool_], two: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return where the closest two nodes of two sets are."""
     distance, nearest = KDTree(segment.position[two]).query(segment.position[one])
     at = int(np.argmin(distance))
-    return int(segment.fragment[one][at]), int(segment.fragment[two][np.asarray(nearest)[at]])
+    count = len(segment.fragment)
+    chosen = np.flatnonzero(one)[at], np.flatnonzero(two)[np.asarray(nearest)[at]]
+    return np.arange(count) == chosen[0], np.arange(count) == chosen[1]
 
 
-def _minimum_cut(contacts: csr_array, members: NDArray[np.int64], source: int, sink: int) -> list[NDArray[np.int64]]:
-    """Return the two sides of the minimum cut of `members` between two of them, ascending places.
+def _minimum_cut(
+    contacts: csr_array, members: NDArray[np.int64], sources: NDArray[np.int64], sinks: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """Return the connected pieces of `members` after the minimum cut between two sets of them, ascending places.
 
-    Both are connected again: each contact that is cut carries flow, all of which comes from the source and ends in
-    the sink.
+    Every piece holds a source or a sink: each contact that is cut carries flow, all of which comes from a source and
+    ends in a sink.
     """
-    graph = contacts[members][:, members]
-    start, stop = (int(place) for place in np.searchsorted(members, [source, sink]))
-    left = csr_array(graph - maximum_flow(graph, start, stop).flow)
+    graph = coo_array(contacts[members][:, members])
+    # all sources become one node, and so do all sinks
+    node = np.arange(2, len(members) + 2)
+    node[np.searchsorted(members, sources)] = 0
+    node[np.searchsorted(members, sinks)] = 1
+    a, b = node[graph.row], node[graph.col]
+    between = a != b
+    shape = (len(members) + 2,) * 2
+    joined = csr_array(coo_array((graph.data[between], (a[between], b[between])), shape=shape))
+    left = csr_array(joined - maximum_flow(joined, 0, 1).flow)
     left.eliminate_zeros()
-    near = np.zeros(len(members), np.bool_)
-    near[breadth_first_order(left, start, return_predecessors=False)] = True
-    return [members[near], members[~near]]
+    near = np.isin(node, breadth_first_order(left, 0, return_predecessors=False))
+    kept = near[graph.row] == near[graph.col]
+    rest = coo_array((graph.data[kept], (graph.row[kept], graph.col[kept])), shape=graph.shape)
+    count, piece = connected_components(rest, directed=False)
+    return [members[piece == number] for number in range(count)]
