@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.overlaps import OverlapTable, look_up
-from sparse2dense.ops.scores import merge, overlaps, relabel, score, worst
+from sparse2dense.ops.scores import merge, overlaps, relabel, score
 from tests.voronoi import voronoi
 
 
@@ -123,25 +123,3 @@ def test_a_fragment_without_segment_is_refused() -> None:
     with pytest.raises(InputError, match="are missing"):
         relabel(table, none, none)
     assert look_up(np.zeros(3, np.uint64), none, none).tolist() == [0, 0, 0]
-
-
-def test_the_worst_objects_come_first_and_their_bits_add_up() -> None:
-    truth, segments = voronoi((8, 14, 15), 9), voronoi((8, 14, 15), 12, seed=3)
-    truth[0] = 0
-    table = overlaps(truth, segments)
-    splits, merges = worst(table, 100)
-    assert sum(error.bits for error in splits) == pytest.approx(score(table)["voi_split"])
-    assert sum(error.bits for error in merges) == pytest.approx(score(table)["voi_merge"])
-    assert [error.bits for error in splits] == sorted((error.bits for error in splits), reverse=True)
-    first = splits[0]
-    assert first.voxels == np.sum(truth == first.label)
-    assert first.parts == len(np.unique(segments[truth == first.label]))
-    assert worst(table, 2) == (splits[:2], merges[:2])
-
-
-def test_objects_without_errors_are_not_among_the_worst() -> None:
-    truth = np.array([1, 1, 2, 2, 3, 3], np.uint64)
-    splits, merges = worst(overlaps(truth, np.array([4, 4, 5, 6, 6, 6], np.uint64)), 10)
-    assert [error.label for error in splits] == [2]
-    assert [error.label for error in merges] == [6]
-    assert worst(overlaps(np.zeros(2, np.uint64), truth[:2]), 3) == ([], [])

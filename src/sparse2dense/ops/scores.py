@@ -1,13 +1,11 @@
 """Scores of a segmentation from its table of overlaps with the truth."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.ops.overlaps import OverlapTable, merge, overlaps, relabel
 
-__all__ = ["ObjectError", "OverlapTable", "merge", "overlaps", "relabel", "score", "worst"]
+__all__ = ["OverlapTable", "merge", "overlaps", "relabel", "score"]
 
 
 def _entropy(counts: NDArray[np.int64], total: int) -> float:
@@ -69,44 +67,3 @@ def score(table: OverlapTable) -> dict[str, float]:
         "rand_split": recall,
         "rand_merge": precision,
     }
-
-
-@dataclass(frozen=True)
-class ObjectError:
-    """How much one object's splits, or one segment's merges, add to the variation of information.
-
-    Parameters
-    ----------
-    label
-        The true object, or the segment.
-    bits
-        Its part of voi_split, or of voi_merge.
-    voxels
-        Voxels of it that count.
-    parts
-        Segments that share the object, or objects that share the segment.
-    """
-
-    label: int
-    bits: float
-    voxels: int
-    parts: int
-
-
-def worst(table: OverlapTable, count: int) -> tuple[list[ObjectError], list[ObjectError]]:
-    """Return the `count` objects that are split worst and the `count` segments that merge worst, worst first.
-
-    The bits of all objects add up to voi_split, those of all segments to voi_merge; equal bits are ordered by label.
-    """
-    table = table.select(table.truth != 0)
-    return _ranked(table.truth, table.voxels, count), _ranked(table.segment, table.voxels, count)
-
-
-def _ranked(labels: NDArray[np.uint64], voxels: NDArray[np.int64], count: int) -> list[ObjectError]:
-    ids, inverse, parts = np.unique(labels, return_inverse=True, return_counts=True)
-    sizes = _sums(labels, voxels)
-    bits = np.zeros(len(ids))
-    np.add.at(bits, inverse, -voxels * np.log2(voxels / sizes[inverse]))
-    bits = bits / max(int(voxels.sum()), 1) + 0.0  # + 0 turns the -0 of an undivided object into 0
-    order = [i for i in np.lexsort((ids, -bits))[:count] if parts[i] > 1]
-    return [ObjectError(int(ids[i]), float(bits[i]), int(sizes[i]), int(parts[i])) for i in order]
