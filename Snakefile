@@ -31,6 +31,7 @@ wildcard_constraints:
     volume=either(VOLUMES),
     track="pseudo|bootstrapped|baseline",
     threshold=r"best|chosen|\d+|\d+\.\d*[1-9]",
+    part=r"\d+-of-\d+",
 
 
 include: "workflow/rules/data.smk"

@@ -10,6 +10,7 @@ from sparse2dense.stages.checking import input_problems, memory_warnings
 from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
 from sparse2dense.stages.downloading import file_name
+from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
 
 SCHEMA = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
@@ -55,6 +56,26 @@ def growing(base):
 def of_volume(key):
     """The value of `key` of the volume that a job is about; None where it has none."""
     return lambda wildcards: config["volumes"][wildcards.volume].get(key)
+
+
+def parts(output):
+    """An input function: the records of all jobs that share the blocks of `output`, none where one job makes it.
+
+    An output that exists keeps those it was made from: else Snakemake would make it again when `jobs` changes.
+    """
+
+    def records(wildcards):
+        made = workflow.pathvars.apply(output.format(**dict(wildcards.items())))
+        if Path(made).exists():
+            return [name for name in workflow.persistence.input(made) or [] if ".parts/" in name]
+        return part_records(output, of_volume("jobs")(wildcards))
+
+    return records
+
+
+def gpu_for_blocks(wildcards):
+    """A GPU for jobs that compute blocks, none for the one that gives the work of others its name."""
+    return int("part" in wildcards.keys() or of_volume("jobs")(wildcards) == 1)
 
 
 def annotation_settings(wildcards):

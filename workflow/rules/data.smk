@@ -72,6 +72,7 @@ rule import_raw:
     """Import the image to OME-Zarr."""
     input:
         source=source_files,
+        parts=parts("<results>/{volume}/raw.zarr"),
     output:
         volume=directory("<results>/{volume}/{kind,raw}.zarr"),
     log:
@@ -90,6 +91,17 @@ rule import_raw:
         source=import_settings,
     script:
         "../scripts/import_volume.py"
+
+
+use rule import_raw as import_raw_part with:
+    input:
+        source=source_files,
+    output:
+        temp("<results>/{volume}/{kind,raw}.zarr.parts/{part}.json"),
+    log:
+        "<logs>/import_raw/{volume}.{kind}.{part}.log",
+    benchmark:
+        "<benchmarks>/import_raw/{volume}.{kind}.{part}.tsv"
 
 
 rule import_labels:

@@ -6,6 +6,7 @@ rule predict_2d:
     input:
         volumes=["<results>/{volume}/raw.zarr"],
         checkpoint=rules.train_2d.output.checkpoint,
+        parts=parts(f"<results>/{{volume}}/pseudo/stacked_{PREDICTED_2D[0]}.zarr"),
     output:
         [directory(f"<results>/{{volume}}/pseudo/stacked_{name}.zarr") for name in PREDICTED_2D],
     log:
@@ -16,16 +17,28 @@ rule predict_2d:
         "../../envs/sparse2dense.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=gpu_for_blocks,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
         code=code_hash("stages.predicting"),
         inputs=["raw"],
-        outputs=PREDICTED_2D,
+        outputs={name: f"stacked_{name}.zarr" for name in PREDICTED_2D},
         block=config["predict"]["block"],
     script:
         "../scripts/predict.py"
+
+
+use rule predict_2d as predict_2d_part with:
+    input:
+        volumes=["<results>/{volume}/raw.zarr"],
+        checkpoint=rules.train_2d.output.checkpoint,
+    output:
+        temp(f"<results>/{{volume}}/pseudo/stacked_{PREDICTED_2D[0]}.zarr.parts/{{part}}.json"),
+    log:
+        "<logs>/predict_2d/{volume}.{part}.log",
+    benchmark:
+        "<benchmarks>/predict_2d/{volume}.{part}.tsv"
 
 
 rule predict_2d_to_3d:
@@ -33,6 +46,7 @@ rule predict_2d_to_3d:
     input:
         volumes=[f"<results>/{{volume}}/pseudo/stacked_{name}.zarr" for name in LIFTED],
         checkpoint=rules.train_2d_to_3d.output.checkpoint,
+        parts=parts("<results>/{volume}/pseudo/affinities.zarr"),
     output:
         directory("<results>/{volume}/pseudo/affinities.zarr"),
     log:
@@ -43,16 +57,28 @@ rule predict_2d_to_3d:
         "../../envs/sparse2dense.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=gpu_for_blocks,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
         code=code_hash("stages.predicting"),
         inputs=LIFTED,
-        outputs=["affinities"],
+        outputs={"affinities": "affinities.zarr"},
         block=config["predict"]["block"],
     script:
         "../scripts/predict.py"
+
+
+use rule predict_2d_to_3d as predict_2d_to_3d_part with:
+    input:
+        volumes=[f"<results>/{{volume}}/pseudo/stacked_{name}.zarr" for name in LIFTED],
+        checkpoint=rules.train_2d_to_3d.output.checkpoint,
+    output:
+        temp("<results>/{volume}/pseudo/affinities.zarr.parts/{part}.json"),
+    log:
+        "<logs>/predict_2d_to_3d/{volume}.{part}.log",
+    benchmark:
+        "<benchmarks>/predict_2d_to_3d/{volume}.{part}.tsv"
 
 
 rule predict_3d:
@@ -60,6 +86,7 @@ rule predict_3d:
     input:
         volumes=["<results>/{volume}/raw.zarr"],
         checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
+        parts=parts(f"<results>/{{volume}}/{{track}}/{PREDICTED_3D[0]}.zarr"),
     output:
         [directory(f"<results>/{{volume}}/{{track,bootstrapped|baseline}}/{name}.zarr") for name in PREDICTED_3D],
     log:
@@ -70,16 +97,28 @@ rule predict_3d:
         "../../envs/sparse2dense.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=gpu_for_blocks,
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
         code=code_hash("stages.predicting"),
         inputs=["raw"],
-        outputs=PREDICTED_3D,
+        outputs={name: f"{name}.zarr" for name in PREDICTED_3D},
         block=config["predict"]["block"],
     script:
         "../scripts/predict.py"
+
+
+use rule predict_3d as predict_3d_part with:
+    input:
+        volumes=["<results>/{volume}/raw.zarr"],
+        checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
+    output:
+        temp(f"<results>/{{volume}}/{{track,bootstrapped|baseline}}/{PREDICTED_3D[0]}.zarr.parts/{{part}}.json"),
+    log:
+        "<logs>/predict_3d/{volume}.{track}.{part}.log",
+    benchmark:
+        "<benchmarks>/predict_3d/{volume}.{track}.{part}.tsv"
 
 
 rule predict:

@@ -6,6 +6,7 @@ rule make_fragments:
     input:
         unpack(tissue_file),
         affinities="<results>/{volume}/{track}/affinities.zarr",
+        parts=parts("<results>/{volume}/{track}/fragments.zarr"),
     output:
         fragments=directory("<results>/{volume}/{track}/fragments.zarr"),
     log:
@@ -25,6 +26,18 @@ rule make_fragments:
         context=config["segment"]["context"],
     script:
         "../scripts/make_fragments.py"
+
+
+use rule make_fragments as make_fragments_part with:
+    input:
+        unpack(tissue_file),
+        affinities="<results>/{volume}/{track}/affinities.zarr",
+    output:
+        temp("<results>/{volume}/{track}/fragments.zarr.parts/{part}.json"),
+    log:
+        "<logs>/make_fragments/{volume}.{track}.{part}.log",
+    benchmark:
+        "<benchmarks>/make_fragments/{volume}.{track}.{part}.tsv"
 
 
 rule make_merge_tree:

@@ -1,9 +1,10 @@
-"""Over-segment a volume. Run by the rule `make_fragments`."""
+"""Over-segment a volume. Run by the rules `make_fragments` and `make_fragments_part`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparse2dense.stages.joblog import start_log
+from sparse2dense.stages.scattering import shared_output
 from sparse2dense.stages.segmenting import make_fragments
 
 if TYPE_CHECKING:
@@ -11,12 +12,14 @@ if TYPE_CHECKING:
 
 start_log(Path(snakemake.log[0]))
 tissue = snakemake.input.get("tissue")
-make_fragments(
-    Path(snakemake.input.affinities),
-    Path(snakemake.output.fragments),
-    mask=None if tissue is None else Path(tissue),
-    block_shape=snakemake.params.block,
-    context=snakemake.params.context,
-    workers=snakemake.threads,
-    **snakemake.params.fragments,
-)
+with shared_output(Path(snakemake.output[0])) as (output, part):
+    make_fragments(
+        Path(snakemake.input.affinities),
+        output,
+        mask=None if tissue is None else Path(tissue),
+        block_shape=snakemake.params.block,
+        context=snakemake.params.context,
+        workers=snakemake.threads,
+        part=part,
+        **snakemake.params.fragments,
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.volumes.blockwise import run_blockwise
+from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape
 from sparse2dense.volumes.provenance import provenance
 from sparse2dense.volumes.readers import Source, open_source
@@ -171,6 +171,7 @@ def import_volume(
     mapping: str | None = None,
     reference: Path | None = None,
     workers: int = 1,
+    part: Part | None = None,
 ) -> None:
     """Write a volume as OME-Zarr; an attempt that was stopped is gone on with.
 
@@ -196,6 +197,8 @@ def import_volume(
         A volume that this one must overlap, with the same voxel size.
     workers
         Number of processes.
+    part
+        Import this share of the blocks only, see `volumes.blockwise`.
 
     Raises
     ------
@@ -244,6 +247,7 @@ def import_volume(
         label=f"import {output.parent.name} {output.stem}",
         workers=workers,
         conclude=conclude,
+        part=part,
     )
 
 

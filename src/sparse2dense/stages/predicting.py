@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
 from sparse2dense.stages.nets import KINDS, NetDescription, fastest, load_net, normalised
-from sparse2dense.volumes.blockwise import run_blockwise
+from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
@@ -36,6 +36,7 @@ def predict(
     *,
     block_shape: Sequence[int],
     threads: int = 1,
+    part: Part | None = None,
 ) -> None:
     """Predict every head of a net for a whole volume.
 
@@ -52,6 +53,8 @@ def predict(
         Voxels (z, y, x) to predict at once; rounded up to multiples of chunks and of the net's total pooling.
     threads
         Threads of the arithmetic.
+    part
+        Compute this share of the blocks only, see `volumes.blockwise`.
     """
     start = time.monotonic()
     torch.set_num_threads(threads)
@@ -98,7 +101,7 @@ def predict(
     tiles = blocks(grid.spatial_shape, tile)
     key = {**settings, "inputs": {name: identity(path) for name, path in inputs.items()}}
     name = f"predict {grid.path.parent.name} with {checkpoint.parent.name}"
-    computed = run_blockwise([outputs[head] for head in heads], key, create, work, tiles, label=name)
+    computed = run_blockwise([outputs[head] for head in heads], key, create, work, tiles, label=name, part=part)
     voxels = int(np.prod(grid.spatial_shape))
     log.info(
         "%d of %d blocks of %s voxels, %.2f Mvoxel in %.1f s",

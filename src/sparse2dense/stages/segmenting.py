@@ -13,7 +13,7 @@ from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_in_block, watershed_fragments
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.thresholds import Threshold, threshold_name
-from sparse2dense.volumes.blockwise import directory_output, run_blockwise
+from sparse2dense.volumes.blockwise import Part, directory_output, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, clip, dividing_chunks, snap_up, within
 from sparse2dense.volumes.progress import with_progress
 from sparse2dense.volumes.provenance import identity, provenance
@@ -39,6 +39,7 @@ def make_fragments(
     block_shape: Sequence[int] = (128, 256, 256),
     context: Sequence[int] = (16, 32, 32),
     workers: int = 1,
+    part: Part | None = None,
 ) -> None:
     """Split the foreground of affinities into fragments, block by block.
 
@@ -62,6 +63,8 @@ def make_fragments(
         Voxels (z, y, x) around a block that are segmented with it and then cropped; none along z for sections alone.
     workers
         Processes that work on blocks.
+    part
+        Compute this share of the blocks only, see `volumes.blockwise`.
 
     Raises InputError when offsets are missing, or the mask lies elsewhere.
     """
@@ -105,7 +108,8 @@ def make_fragments(
 
     tiles = blocks(shape, tile, (0 if per_section else context[0], *context[1:]))
     key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
-    run_blockwise(output, key, create, work, tiles, label=f"fragments {output.parent.name}", workers=workers)
+    label = f"fragments {output.parent.name}"
+    run_blockwise(output, key, create, work, tiles, label=label, workers=workers, part=part)
 
 
 def _tiling(

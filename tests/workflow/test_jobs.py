@@ -1,0 +1,40 @@
+"""Several jobs share the blocks of an output, and nobody sees it in the result."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sparse2dense.volumes.volume import open_volume
+from tests.workflow.invocation import TINY, snakemake, started, written
+
+RUN = Path("results/tiny/held_out")
+
+
+@pytest.fixture
+def finished(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, for a test to change."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "run", symlinks=True))
+
+
+def test_finished_results_stay_when_the_number_of_jobs_changes(finished: Path) -> None:
+    """More jobs are for work that is still to be done."""
+    change = written(finished, {"volumes": {"held_out": {"jobs": 3}}})
+    assert "Nothing to be done" in snakemake(finished, "--dry-run", configfiles=(TINY, change)).text
+
+
+def test_jobs_that_share_blocks_make_what_one_job_makes(finished: Path) -> None:
+    """Image, predictions and fragments made by three jobs each, and by a fourth that gives them their name."""
+    names = ["raw", "pseudo/stacked_affinities", "pseudo/stacked_descriptors", "pseudo/affinities", "pseudo/fragments"]
+    before = {name: open_volume(finished / RUN / f"{name}.zarr")[...] for name in names}
+    for name in names:
+        shutil.rmtree(finished / RUN / f"{name}.zarr")
+    change = written(finished, {"volumes": {"held_out": {"jobs": 3}}})
+    target = RUN / "pseudo/fragments.zarr"
+    outcome = snakemake(finished, str(target), configfiles=(TINY, change))
+    for rule in ("import_raw", "predict_2d", "predict_2d_to_3d", "make_fragments"):
+        assert started(outcome).count(f"{rule}_part") == 3
+        assert started(outcome).count(rule) == 1
+    for name, values in before.items():
+        assert open_volume(finished / RUN / f"{name}.zarr")[...].tobytes() == values.tobytes()
+    assert not list((finished / RUN).rglob("*.parts/*"))
