@@ -1,25 +1,19 @@
-"""Hierarchical agglomeration of fragments: run once, its history is a tree that every threshold cuts."""
+"""Hierarchical agglomeration of a region graph: run once, its history is a tree that every threshold cuts."""
 
-import ctypes
-import io
-import os
 import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numba
 import numpy as np
-import waterz
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.fragments import nearest_affinities
+from sparse2dense.ops.contacts import between, change, contacts, link, remove, unlink
+from sparse2dense.ops.graph import RegionGraph
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 
-__all__ = ["MergeTree", "merge_tree", "scoring_function"]
+__all__ = ["MergeTree", "merge_tree"]
 
 QUANTILES = (10, 25, 50, 75, 90)
 
@@ -85,13 +79,10 @@ def _segments(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray
     return segments
 
 
-def scoring_function(merge_function: str) -> str:
-    """Return waterz' type for `mean`, `hist_quant_<q>` or `hist_quant_<q>_initmax`, q one of 10, 25, 50, 75, 90.
-
-    Raises InputError for any other name.
-    """
+def _quantile(merge_function: str) -> tuple[int, bool]:
+    """Return the quantile in percent, 0 for the mean, and whether histograms begin with their maximum."""
     if merge_function == "mean":
-        return "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
+        return 0, False
     quantile = re.fullmatch(r"hist_quant_(\d+)(_initmax)?", merge_function)
     if quantile is None or int(quantile[1]) not in QUANTILES:
         names = [f"hist_quant_{q}" for q in QUANTILES]
@@ -100,81 +91,232 @@ def scoring_function(merge_function: str) -> str:
             allowed=", ".join(["mean", *names]) + ", and the quantiles with _initmax behind",
             remedy="correct segment.merge_function in the configuration",
         )
-    initmax = "true" if quantile[2] else "false"
-    return f"OneMinus<HistogramQuantileAffinity<RegionGraphType, {quantile[1]}, ScoreValue, 256, {initmax}>>"
+    return int(quantile[1]), quantile[2] is not None
 
 
-def merge_tree(
-    affinities: NDArray, fragments: NDArray, *, offsets: Sequence[Sequence[int]], merge_function: str = "mean"
-) -> MergeTree:
+def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
     """Merge fragments, the most similar neighbours first, until no two touch.
 
-    The score of two neighbours is one minus the mean or a quantile of the affinities across their contact, as
-    computed by waterz (Funke et al. 2018).
+    The score of two touching regions is one minus the mean, or a quantile, of all affinities across their contact, as
+    in waterz (Funke et al. 2018); after a merge, the contacts of both regions with a third are one. The pair of the
+    lowest score merges next. Equal scores are decided by the higher mean affinity, then the larger contact, then the
+    smaller pair of fragments that touch there, so the tree is a function of the graph alone.
 
     Parameters
     ----------
-    affinities
-        (channels, z, y, x), uint8 (255 is 1) or float in [0, 1].
-    fragments
-        (z, y, x) unsigned integers, 0 is background; left as they are.
-    offsets
-        One offset (z, y, x) per channel in voxels; the nearest neighbours are found among them.
+    graph
+        Of a whole volume, with histograms if the merge function is a quantile; edges without a face don't count.
     merge_function
-        `mean`, `hist_quant_<q>` or `hist_quant_<q>_initmax`; higher quantiles merge more readily.
+        `mean`, `hist_quant_<q>` or `hist_quant_<q>_initmax`, q one of 10, 25, 50, 75, 90. Higher quantiles merge more
+        readily. With `_initmax` two touching fragments begin with one affinity, their highest bin.
 
-    Raises InputError when shapes don't fit, a nearest neighbour is missing, or the merge function is unknown.
+    Raises InputError when the merge function is unknown, histograms are missing, or the graph isn't whole.
     """
-    function = scoring_function(merge_function)
-    if fragments.shape != affinities.shape[1:]:
+    quantile, initmax = _quantile(merge_function)
+    if quantile and graph.bin is None:
         raise InputError(
-            f"fragments of shape {fragments.shape} for affinities of shape {affinities.shape}",
-            allowed="the same z, y, x",
-            remedy="give the fragments that were made from these affinities",
+            f"merge function {merge_function!r} for a region graph without histograms",
+            allowed="mean, or a graph with histograms",
+            remedy="extract the graph with histogram=True",
         )
-    ids, inverse = np.unique(fragments, return_inverse=True)
-    ids = ids.astype(np.uint64)
-    numbered = inverse.reshape(fragments.shape).astype(np.uint64)
-    if ids[0] == 0:
-        ids = ids[1:]
-    else:
-        numbered += np.uint64(1)
-    a, b, score = _history(np.stack(nearest_affinities(affinities, offsets)), numbered, function)
-    return MergeTree(ids, ids[a - 1], ids[b - 1], score)
-
-
-def _history(
-    affinities: NDArray[np.float32], numbered: NDArray[np.uint64], function: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    merges: list[dict[str, Any]] = []
-    if numbered.any():
-        with _quiet_stdout():
-            # scores don't exceed 1, so nothing is left unmerged at 2
-            results = waterz.agglomerate(
-                affinities, [2.0], fragments=numbered, scoring_function=function, return_merge_history=True
+    touching = graph.count > 0
+    area, total = graph.count[touching], graph.total[touching]
+    ends = np.empty(2 * len(area), _integer(max(2 * len(area), len(graph.fragments))))
+    for side, ids in enumerate((graph.u[touching], graph.v[touching])):
+        places = np.searchsorted(graph.fragments, ids)
+        lost = np.append(graph.fragments, np.uint64(0))[places] != ids
+        if lost.any():
+            raise InputError(
+                f"fragment {ids[lost][0]} has an edge, but no voxel in the region graph",
+                allowed="the graph of a whole volume",
+                remedy="merge the graphs of all blocks first",
             )
-            merges = next(iter(results))[1]
-    a = np.array([merge["a"] for merge in merges], np.int64)
-    b = np.array([merge["b"] for merge in merges], np.int64)
-    # waterz compares in float32. The shortest decimal that names a float32 orders as the float32 does, and equals a
-    # threshold such as 0.58 exactly where waterz finds them equal; the float64 of the same bits doesn't.
-    names = np.array([merge["score"] for merge in merges], np.float32).astype(str)
-    return a, b, names.astype(np.float64)
+        ends[side::2] = places
+    area = area.astype(_integer(int(area.sum())))
+    bins = _bins(graph, touching, initmax) if quantile else _no_bins()
+    affinity = _Affinity(area, total, *bins, graph.scale, quantile)
+    a, b, score = _merges(contacts(ends, area, _keys(affinity)), affinity, len(graph.fragments))
+    return MergeTree(graph.fragments, graph.fragments[a], graph.fragments[b], score)
 
 
-@contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """Send what Python and C++ write to standard output nowhere: waterz reports every step there."""
-    sys.stdout.flush()
-    c_library = ctypes.CDLL(None)
-    saved = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        c_library.fflush(None)
-        os.dup2(saved, 1)
-        os.close(saved)
-        os.close(nowhere)
+def _integer(largest: int) -> type[np.signedinteger]:
+    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+
+
+class _Affinity(NamedTuple):
+    """What is known of the affinities across every contact; quantile 0 is the mean.
+
+    The bins of a contact are a chain of entries, ascending: the first is `first[contact]`, entry i is followed by
+    `following[i]`, -1 is the end. Two chains become one without a new entry.
+    """
+
+    area: NDArray
+    total: NDArray[np.int64]
+    first: NDArray
+    following: NDArray
+    bin: NDArray[np.uint8]
+    number: NDArray
+    scale: int
+    quantile: int
+
+
+def _no_bins() -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    nothing = np.zeros(0, np.int32)
+    return nothing, nothing, np.zeros(0, np.uint8), nothing
+
+
+def _bins(graph: RegionGraph, chosen: NDArray[np.bool_], initmax: bool) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Return the chains of bins of the chosen edges: first, following, bin and number."""
+    assert graph.bin_start is not None and graph.bin is not None and graph.bin_count is not None
+    start, end = graph.bin_start[:-1][chosen], graph.bin_start[1:][chosen]
+    if initmax:
+        ones = np.ones(len(end), _integer(len(end)))
+        return np.arange(len(end), dtype=ones.dtype), -ones, graph.bin[end - 1], ones
+    entry = _integer(len(graph.bin))
+    following = np.arange(1, len(graph.bin) + 1, dtype=entry)
+    following[end - 1] = -1
+    number = graph.bin_count.astype(_integer(int(graph.bin_count.sum())))
+    return start.astype(entry), following, graph.bin.copy(), number
+
+
+@numba.njit(cache=True)
+def _join_bins(affinity, kept, gone):  # type: ignore[no-untyped-def]
+    """Add the bins of one contact to those of another, in place."""
+    first, following, bins, number = affinity.first, affinity.following, affinity.bin, affinity.number
+    before, at, other = np.int64(-1), np.int64(first[kept]), np.int64(first[gone])
+    while other >= 0:
+        if at >= 0 and bins[at] <= bins[other]:
+            if bins[at] == bins[other]:
+                number[at] += number[other]
+                other = np.int64(following[other])
+            before, at = at, np.int64(following[at])
+        else:
+            # the other chain's entry comes between before and at
+            if before < 0:
+                first[kept] = other
+            else:
+                following[before] = other
+            before, other = other, np.int64(following[other])
+            following[before] = at
+
+
+@numba.njit(cache=True)
+def _quantile_bin(affinity, contact):  # type: ignore[no-untyped-def]
+    """Return the bin of the quantile, as waterz counts."""
+    entries = np.int64(0)
+    at = np.int64(affinity.first[contact])
+    while at >= 0:
+        entries += affinity.number[at]
+        at = np.int64(affinity.following[at])
+    wanted = affinity.quantile * entries // 100 + 1
+    at = np.int64(affinity.first[contact])
+    while True:
+        wanted -= affinity.number[at]
+        if wanted <= 0:
+            return np.int64(affinity.bin[at])
+        at = np.int64(affinity.following[at])
+
+
+@numba.njit(cache=True)
+def _distance(affinity, contact):  # type: ignore[no-untyped-def]
+    """Return one minus the mean affinity, rounded once."""
+    whole = np.int64(affinity.area[contact]) * affinity.scale
+    return np.float64(whole - affinity.total[contact]) / np.float64(whole)
+
+
+@numba.njit(cache=True)
+def _key(affinity, contact):  # type: ignore[no-untyped-def]
+    """Return a number that orders contacts by their score, then by their mean affinity."""
+    distance = _distance(affinity, contact)
+    if affinity.quantile == 0:
+        return np.int64(distance * 2.0**62)
+    return (255 - _quantile_bin(affinity, contact)) * 2**55 + np.int64(distance * 2.0**54)
+
+
+@numba.njit(cache=True)
+def _keys(affinity):  # type: ignore[no-untyped-def]
+    keys = np.empty(affinity.area.size, np.int64)
+    for contact in range(keys.size):
+        keys[contact] = _key(affinity, contact)
+    return keys
+
+
+@numba.njit(cache=True)
+def _join(contacts, affinity, kept, gone):  # type: ignore[no-untyped-def]
+    """Add one contact to another between the same regions."""
+    remove(contacts, gone)
+    affinity.area[kept] += affinity.area[gone]
+    affinity.total[kept] += affinity.total[gone]
+    if affinity.quantile > 0:
+        _join_bins(affinity, kept, gone)
+    change(contacts, kept, _key(affinity, kept))
+
+
+@numba.njit(cache=True)
+def _neighbours(ends, regions):  # type: ignore[no-untyped-def]
+    """Return the sides at each region as chains: the first, what follows each (-1 is the end), and their number."""
+    first, following = np.full(regions, -1, ends.dtype), np.empty(ends.size, ends.dtype)
+    number = np.zeros(regions, ends.dtype)
+    for side in range(ends.size):
+        region = ends[side]
+        following[side] = first[region]
+        first[region] = side
+        number[region] += 1
+    return first, following, number
+
+
+@numba.njit(cache=True, nogil=True)
+def _merges(contacts, affinity, fragments):  # type: ignore[no-untyped-def]
+    """Merge until no contact is left; return the first fragments of the two regions of each merge, and the scores."""
+    ends = contacts.ends
+    first, following, number = _neighbours(ends, fragments)
+    name = np.arange(fragments).astype(ends.dtype)
+    low, high = np.empty(max(fragments - 1, 0), ends.dtype), np.empty(max(fragments - 1, 0), ends.dtype)
+    score = np.empty(low.size)
+    done = 0
+    while contacts.queued[0] > 0:
+        best = np.int64(contacts.queue[0])
+        a, b = np.int64(ends[2 * best]), np.int64(ends[2 * best + 1])
+        low[done], high[done] = min(name[a], name[b]), max(name[a], name[b])
+        if affinity.quantile == 0:
+            score[done] = _distance(affinity, best)
+        else:
+            score[done] = 1 - (_quantile_bin(affinity, best) + 0.5) / 256
+        remove(contacts, best)
+        unlink(contacts, best)
+        # each side moves to a region of at least twice as many: log2 of their number times at most
+        if number[a] < number[b]:
+            a, b = b, a
+        name[a] = low[done]
+        side = np.int64(first[b])
+        while side >= 0:
+            after = np.int64(following[side])
+            if _moved(contacts, affinity, side, a):
+                following[side] = first[a]
+                first[a] = side
+                number[a] += 1
+            side = after
+        done += 1
+    return low[:done], high[:done], score[:done]
+
+
+@numba.njit(cache=True)
+def _moved(contacts, affinity, side, region):  # type: ignore[no-untyped-def]
+    """Move a side of a contact to another region; return False if no contact is left there of which it is a side."""
+    contact = side >> 1
+    if contacts.place[contact] < 0:
+        return False
+    unlink(contacts, contact)
+    slot = between(contacts, region, contacts.ends[side ^ 1])
+    if slot < 0:
+        contacts.ends[side] = region
+        link(contacts, contact)
+        return True
+    other = np.int64(contacts.slots[slot])
+    if other < contact:
+        _join(contacts, affinity, other, contact)
+        return False
+    _join(contacts, affinity, contact, other)
+    contacts.ends[side] = region
+    contacts.slots[slot] = contact
+    return True
