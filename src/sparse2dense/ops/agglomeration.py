@@ -119,24 +119,35 @@ def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
             allowed="mean, or a graph with histograms",
             remedy="extract the graph with histogram=True",
         )
-    touching = graph.count > 0
-    area, total = graph.count[touching], graph.total[touching]
-    ends = np.empty(2 * len(area), _integer(max(2 * len(area), len(graph.fragments))))
+    chosen, ends = _order(graph)
+    area, total = graph.count[chosen], graph.total[chosen]
+    area = area.astype(_integer(int(area.sum())))
+    bins = _bins(graph, chosen, initmax) if quantile else _no_bins()
+    affinity = _Affinity(area, total, *bins, graph.scale, quantile)
+    a, b, score = _merges(contacts(ends, area, _keys(affinity)), affinity, len(graph.fragments))
+    return MergeTree(graph.fragments, graph.fragments[a], graph.fragments[b], score)
+
+
+def _order(graph: RegionGraph) -> tuple[NDArray[np.int64], NDArray]:
+    """Return the edges that have a face, in the order that decides between equals, and the places of their fragments.
+
+    Fragments take sides 2i and 2i + 1 for edge i.
+    """
+    touching = np.flatnonzero(graph.count > 0)
+    places = np.empty((len(touching), 2), _integer(max(2 * len(touching), len(graph.fragments))))
     for side, ids in enumerate((graph.u[touching], graph.v[touching])):
-        places = np.searchsorted(graph.fragments, ids)
-        lost = np.append(graph.fragments, np.uint64(0))[places] != ids
+        found = np.searchsorted(graph.fragments, ids)
+        lost = np.append(graph.fragments, np.uint64(0))[found] != ids
         if lost.any():
             raise InputError(
                 f"fragment {ids[lost][0]} has an edge, but no voxel in the region graph",
                 allowed="the graph of a whole volume",
                 remedy="merge the graphs of all blocks first",
             )
-        ends[side::2] = places
-    area = area.astype(_integer(int(area.sum())))
-    bins = _bins(graph, touching, initmax) if quantile else _no_bins()
-    affinity = _Affinity(area, total, *bins, graph.scale, quantile)
-    a, b, score = _merges(contacts(ends, area, _keys(affinity)), affinity, len(graph.fragments))
-    return MergeTree(graph.fragments, graph.fragments[a], graph.fragments[b], score)
+        places[:, side] = found
+    sizes = np.sort(graph.sizes[places], axis=1)
+    order = np.lexsort((sizes[:, 1], sizes[:, 0]))  # keeps the order of ids
+    return touching[order], places[order].reshape(-1)
 
 
 def _integer(largest: int) -> type[np.signedinteger]:
@@ -165,7 +176,7 @@ def _no_bins() -> tuple[NDArray, NDArray, NDArray, NDArray]:
     return nothing, nothing, np.zeros(0, np.uint8), nothing
 
 
-def _bins(graph: RegionGraph, chosen: NDArray[np.bool_], initmax: bool) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def _bins(graph: RegionGraph, chosen: NDArray[np.int64], initmax: bool) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Return the chains of bins of the chosen edges: first, following, bin and number."""
     assert graph.bin_start is not None and graph.bin is not None and graph.bin_count is not None
     start, end = graph.bin_start[:-1][chosen], graph.bin_start[1:][chosen]
