@@ -2,15 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.contacts import between, change, contacts, link, remove, unlink
 from sparse2dense.ops.graph import RegionGraph
+from sparse2dense.ops.merging import bin_type, contact_type, merges
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 
 __all__ = ["MergeTree", "merge_tree"]
@@ -45,9 +45,13 @@ class MergeTree:
         """
         reached = np.maximum.accumulate(self.score)
         done = int(np.searchsorted(reached, float(threshold_name(threshold)), side="left"))
-        a = np.searchsorted(self.fragments, self.a[:done])
-        b = np.searchsorted(self.fragments, self.b[:done])
-        return self.fragments, _segments(len(self.fragments), a, b)
+        a, b = self._places
+        return self.fragments, _segments(len(self.fragments), a[:done], b[:done])
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where a and b are among the fragments; most of the work of a cut, and the same for all."""
+        return np.searchsorted(self.fragments, self.a), np.searchsorted(self.fragments, self.b)
 
 
 @numba.njit(cache=True)
@@ -98,9 +102,12 @@ def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
     """Merge fragments, the most similar neighbours first, until no two touch.
 
     The score of two touching regions is one minus the mean, or a quantile, of all affinities across their contact, as
-    in waterz (Funke et al. 2018); after a merge, the contacts of both regions with a third are one. The pair of the
-    lowest score merges next. Equal scores are decided by the higher mean affinity, then the larger contact, then the
-    smaller pair of fragments that touch there, so the tree is a function of the graph alone.
+    in waterz (Funke et al. 2018); after a merge, the contacts of both regions with a third are one. The two regions of
+    the lowest score merge next. Where waterz leaves it to the order of its queue which of equal scores that is, here
+    it is the one of the higher mean affinity, then of the larger contact, then the one with the first pair of
+    fragments that touch across it: that of the smaller small fragment, then of the smaller large one (contacts of
+    equal area are more of the surface of small fragments), then of the lower ids. So the tree depends on the graph
+    alone, and on its ids hardly ever.
 
     Parameters
     ----------
@@ -119,215 +126,51 @@ def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
             allowed="mean, or a graph with histograms",
             remedy="extract the graph with histogram=True",
         )
-    chosen, ends = _order(graph)
-    area, total = graph.count[chosen], graph.total[chosen]
-    area = area.astype(_integer(int(area.sum())))
-    bins = _bins(graph, chosen, initmax) if quantile else _no_bins()
-    affinity = _Affinity(area, total, *bins, graph.scale, quantile)
-    a, b, score = _merges(contacts(ends, area, _keys(affinity)), affinity, len(graph.fragments))
+    edges = np.flatnonzero(graph.count > 0)
+    bin_count = 0 if graph.bin is None else len(graph.bin)
+    index = _integer(max(2 * len(edges), len(graph.fragments), bin_count))
+    contacts, bins = _contacts(graph, edges, index), np.empty(0, bin_type(index, np.int32))
+    if quantile:
+        contacts["chain"], bins = _chains(graph, edges, initmax, index)
+    a, b, score = merges(contacts, bins, len(graph.fragments), graph.scale, quantile)
     return MergeTree(graph.fragments, graph.fragments[a], graph.fragments[b], score)
-
-
-def _order(graph: RegionGraph) -> tuple[NDArray[np.int64], NDArray]:
-    """Return the edges that have a face, in the order that decides between equals, and the places of their fragments.
-
-    Fragments take sides 2i and 2i + 1 for edge i.
-    """
-    touching = np.flatnonzero(graph.count > 0)
-    places = np.empty((len(touching), 2), _integer(max(2 * len(touching), len(graph.fragments))))
-    for side, ids in enumerate((graph.u[touching], graph.v[touching])):
-        found = np.searchsorted(graph.fragments, ids)
-        lost = np.append(graph.fragments, np.uint64(0))[found] != ids
-        if lost.any():
-            raise InputError(
-                f"fragment {ids[lost][0]} has an edge, but no voxel in the region graph",
-                allowed="the graph of a whole volume",
-                remedy="merge the graphs of all blocks first",
-            )
-        places[:, side] = found
-    sizes = np.sort(graph.sizes[places], axis=1)
-    order = np.lexsort((sizes[:, 1], sizes[:, 0]))  # keeps the order of ids
-    return touching[order], places[order].reshape(-1)
 
 
 def _integer(largest: int) -> type[np.signedinteger]:
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
 
 
-class _Affinity(NamedTuple):
-    """What is known of the affinities across every contact; quantile 0 is the mean.
-
-    The bins of a contact are a chain of entries, ascending: the first is `first[contact]`, entry i is followed by
-    `following[i]`, -1 is the end. Two chains become one without a new entry.
-    """
-
-    area: NDArray
-    total: NDArray[np.int64]
-    first: NDArray
-    following: NDArray
-    bin: NDArray[np.uint8]
-    number: NDArray
-    scale: int
-    quantile: int
-
-
-def _no_bins() -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    nothing = np.zeros(0, np.int32)
-    return nothing, nothing, np.zeros(0, np.uint8), nothing
+def _contacts(graph: RegionGraph, edges: NDArray[np.int64], index: type[np.signedinteger]) -> NDArray:
+    """Return a contact per edge; regions are the places of fragments in the graph."""
+    contacts = np.zeros(len(edges), contact_type(index, _integer(int(graph.count.sum()))))
+    for side, ids in (("u", graph.u[edges]), ("v", graph.v[edges])):
+        places = np.searchsorted(graph.fragments, ids)
+        lost = np.append(graph.fragments, np.uint64(0))[places] != ids
+        if lost.any():
+            raise InputError(
+                f"fragment {ids[lost][0]} has an edge, but no voxel in the region graph",
+                allowed="the graph of a whole volume",
+                remedy="merge the graphs of all blocks first",
+            )
+        contacts[side] = places
+    contacts["area"], contacts["total"] = graph.count[edges], graph.total[edges]
+    small, large = graph.sizes[contacts["u"]], graph.sizes[contacts["v"]]
+    small, large = np.minimum(small, large), np.maximum(small, large)
+    contacts["rank"][np.lexsort((large, small))] = np.arange(len(edges))  # edges of equal sizes stay in their order
+    return contacts
 
 
-def _bins(graph: RegionGraph, chosen: NDArray[np.int64], initmax: bool) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return the chains of bins of the chosen edges: first, following, bin and number."""
+def _chains(
+    graph: RegionGraph, edges: NDArray[np.int64], initmax: bool, index: type[np.signedinteger]
+) -> tuple[NDArray, NDArray]:
+    """Return the first bin of each edge's histogram, and all bins."""
     assert graph.bin_start is not None and graph.bin is not None and graph.bin_count is not None
-    start, end = graph.bin_start[:-1][chosen], graph.bin_start[1:][chosen]
+    first, last = graph.bin_start[:-1][edges], graph.bin_start[1:][edges] - 1
     if initmax:
-        ones = np.ones(len(end), _integer(len(end)))
-        return np.arange(len(end), dtype=ones.dtype), -ones, graph.bin[end - 1], ones
-    entry = _integer(len(graph.bin))
-    following = np.arange(1, len(graph.bin) + 1, dtype=entry)
-    following[end - 1] = -1
-    number = graph.bin_count.astype(_integer(int(graph.bin_count.sum())))
-    return start.astype(entry), following, graph.bin.copy(), number
-
-
-@numba.njit(cache=True)
-def _join_bins(affinity, kept, gone):  # type: ignore[no-untyped-def]
-    """Add the bins of one contact to those of another, in place."""
-    first, following, bins, number = affinity.first, affinity.following, affinity.bin, affinity.number
-    before, at, other = np.int64(-1), np.int64(first[kept]), np.int64(first[gone])
-    while other >= 0:
-        if at >= 0 and bins[at] <= bins[other]:
-            if bins[at] == bins[other]:
-                number[at] += number[other]
-                other = np.int64(following[other])
-            before, at = at, np.int64(following[at])
-        else:
-            # the other chain's entry comes between before and at
-            if before < 0:
-                first[kept] = other
-            else:
-                following[before] = other
-            before, other = other, np.int64(following[other])
-            following[before] = at
-
-
-@numba.njit(cache=True)
-def _quantile_bin(affinity, contact):  # type: ignore[no-untyped-def]
-    """Return the bin of the quantile, as waterz counts."""
-    entries = np.int64(0)
-    at = np.int64(affinity.first[contact])
-    while at >= 0:
-        entries += affinity.number[at]
-        at = np.int64(affinity.following[at])
-    wanted = affinity.quantile * entries // 100 + 1
-    at = np.int64(affinity.first[contact])
-    while True:
-        wanted -= affinity.number[at]
-        if wanted <= 0:
-            return np.int64(affinity.bin[at])
-        at = np.int64(affinity.following[at])
-
-
-@numba.njit(cache=True)
-def _distance(affinity, contact):  # type: ignore[no-untyped-def]
-    """Return one minus the mean affinity, rounded once."""
-    whole = np.int64(affinity.area[contact]) * affinity.scale
-    return np.float64(whole - affinity.total[contact]) / np.float64(whole)
-
-
-@numba.njit(cache=True)
-def _key(affinity, contact):  # type: ignore[no-untyped-def]
-    """Return a number that orders contacts by their score, then by their mean affinity."""
-    distance = _distance(affinity, contact)
-    if affinity.quantile == 0:
-        return np.int64(distance * 2.0**62)
-    return (255 - _quantile_bin(affinity, contact)) * 2**55 + np.int64(distance * 2.0**54)
-
-
-@numba.njit(cache=True)
-def _keys(affinity):  # type: ignore[no-untyped-def]
-    keys = np.empty(affinity.area.size, np.int64)
-    for contact in range(keys.size):
-        keys[contact] = _key(affinity, contact)
-    return keys
-
-
-@numba.njit(cache=True)
-def _join(contacts, affinity, kept, gone):  # type: ignore[no-untyped-def]
-    """Add one contact to another between the same regions."""
-    remove(contacts, gone)
-    affinity.area[kept] += affinity.area[gone]
-    affinity.total[kept] += affinity.total[gone]
-    if affinity.quantile > 0:
-        _join_bins(affinity, kept, gone)
-    change(contacts, kept, _key(affinity, kept))
-
-
-@numba.njit(cache=True)
-def _neighbours(ends, regions):  # type: ignore[no-untyped-def]
-    """Return the sides at each region as chains: the first, what follows each (-1 is the end), and their number."""
-    first, following = np.full(regions, -1, ends.dtype), np.empty(ends.size, ends.dtype)
-    number = np.zeros(regions, ends.dtype)
-    for side in range(ends.size):
-        region = ends[side]
-        following[side] = first[region]
-        first[region] = side
-        number[region] += 1
-    return first, following, number
-
-
-@numba.njit(cache=True, nogil=True)
-def _merges(contacts, affinity, fragments):  # type: ignore[no-untyped-def]
-    """Merge until no contact is left; return the first fragments of the two regions of each merge, and the scores."""
-    ends = contacts.ends
-    first, following, number = _neighbours(ends, fragments)
-    name = np.arange(fragments).astype(ends.dtype)
-    low, high = np.empty(max(fragments - 1, 0), ends.dtype), np.empty(max(fragments - 1, 0), ends.dtype)
-    score = np.empty(low.size)
-    done = 0
-    while contacts.queued[0] > 0:
-        best = np.int64(contacts.queue[0])
-        a, b = np.int64(ends[2 * best]), np.int64(ends[2 * best + 1])
-        low[done], high[done] = min(name[a], name[b]), max(name[a], name[b])
-        if affinity.quantile == 0:
-            score[done] = _distance(affinity, best)
-        else:
-            score[done] = 1 - (_quantile_bin(affinity, best) + 0.5) / 256
-        remove(contacts, best)
-        unlink(contacts, best)
-        # each side moves to a region of at least twice as many: log2 of their number times at most
-        if number[a] < number[b]:
-            a, b = b, a
-        name[a] = low[done]
-        side = np.int64(first[b])
-        while side >= 0:
-            after = np.int64(following[side])
-            if _moved(contacts, affinity, side, a):
-                following[side] = first[a]
-                first[a] = side
-                number[a] += 1
-            side = after
-        done += 1
-    return low[:done], high[:done], score[:done]
-
-
-@numba.njit(cache=True)
-def _moved(contacts, affinity, side, region):  # type: ignore[no-untyped-def]
-    """Move a side of a contact to another region; return False if no contact is left there of which it is a side."""
-    contact = side >> 1
-    if contacts.place[contact] < 0:
-        return False
-    unlink(contacts, contact)
-    slot = between(contacts, region, contacts.ends[side ^ 1])
-    if slot < 0:
-        contacts.ends[side] = region
-        link(contacts, contact)
-        return True
-    other = np.int64(contacts.slots[slot])
-    if other < contact:
-        _join(contacts, affinity, other, contact)
-        return False
-    _join(contacts, affinity, contact, other)
-    contacts.ends[side] = region
-    contacts.slots[slot] = contact
-    return True
+        bins = np.empty(len(edges), bin_type(index, index))
+        bins["number"], bins["following"], bins["bin"] = 1, -1, graph.bin[last]
+        return np.arange(len(edges)), bins
+    bins = np.empty(len(graph.bin), bin_type(index, _integer(int(graph.bin_count.sum()))))
+    bins["number"], bins["following"], bins["bin"] = graph.bin_count, np.arange(1, len(bins) + 1), graph.bin
+    bins["following"][last] = -1
+    return first, bins
