@@ -1,6 +1,7 @@
 """The region graph counts every pair of voxels once, however the volume is cut up."""
 
 import itertools
+import random
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -94,9 +95,9 @@ def test_far_contact_alone_is_an_edge_without_area() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32", "float64"])
 def test_the_mean_is_that_of_the_affinities(dtype: str) -> None:
     fragments, _ = volume((4, 5, 6))
-    random = np.random.default_rng(1).random((3, 4, 5, 6))
+    shares = np.random.default_rng(1).random((3, 4, 5, 6))
     scale = 1 if dtype.startswith("float") else np.iinfo(dtype).max
-    affinities = (random * scale).astype(dtype)
+    affinities = (shares * scale).astype(dtype)
     graph = region_graph(fragments, affinities, offsets=OFFSETS)
     found = {(int(u), int(v)): mean for u, v, mean in zip(graph.u, graph.v, graph.mean, strict=True)}
     expected = pairs(fragments, affinities, OFFSETS)
@@ -119,9 +120,7 @@ def test_bins_of_floats_are_those_of_waterz() -> None:
     assert np.array_equal(graph.bin, np.minimum((values[1:] * np.float32(256)).astype(int), 255))
 
 
-def extracted(
-    fragments: NDArray, affinities: NDArray, block: tuple[int, int, int], **options: bool
-) -> list[RegionGraph]:
+def extracted(fragments: NDArray, affinities: NDArray, block: tuple[int, int, int], more: bool) -> list[RegionGraph]:
     """Return the graphs of all blocks, each from an array cut out with a halo as wide as the offsets."""
     reach = np.abs(MIXED).max(axis=0)
     graphs = []
@@ -131,7 +130,11 @@ def extracted(
         low, high = np.maximum(start - reach, 0), np.minimum(stop + reach, fragments.shape)
         halo = tuple(map(slice, low, high))
         owned = tuple(map(slice, start - low, stop - low))
-        graphs.append(region_graph(fragments[halo], affinities[:, *halo], offsets=MIXED, owned=owned, **options))
+        graphs.append(
+            region_graph(
+                fragments[halo], affinities[:, *halo], offsets=MIXED, histogram=more, long_range=more, owned=owned
+            )
+        )
     return graphs
 
 
@@ -141,10 +144,10 @@ def test_blocks_add_up_to_the_whole(block: tuple[int, int, int], dtype: str) -> 
     fragments, affinities = volume((7, 9, 11))
     if dtype == "float32":
         affinities = np.random.default_rng(0).random(affinities.shape, np.float32)
-    for options in ({"histogram": True, "long_range": True}, {"histogram": False, "long_range": False}):
-        whole = region_graph(fragments, affinities, offsets=MIXED, **options)
-        graphs = extracted(fragments, affinities, block, **options)
-        np.random.default_rng(0).shuffle(graphs)  # type: ignore[arg-type]
+    for more in (True, False):
+        whole = region_graph(fragments, affinities, offsets=MIXED, histogram=more, long_range=more)
+        graphs = extracted(fragments, affinities, block, more)
+        random.Random(0).shuffle(graphs)
         middle = len(graphs) // 2
         assert equal(merge_graphs(graphs), whole)
         assert equal(merge_graphs([merge_graphs(graphs[: middle + 1]), *graphs[middle + 1 :]]), whole)
@@ -169,7 +172,7 @@ def test_more_edges_and_bins_than_fit_at_first(monkeypatch: pytest.MonkeyPatch) 
     assert np.array_equal(graph.count, counts)
     assert np.array_equal(graph.total, np.bincount(inverse.ravel(), values[counted]))
     rows, bin_count = np.unique(np.stack([inverse.ravel(), values[counted]], axis=1), axis=0, return_counts=True)
-    assert graph.bin_start is not None and graph.bin_count is not None
+    assert graph.bin is not None and graph.bin_start is not None and graph.bin_count is not None
     assert np.array_equal(graph.bin, rows[:, 1])
     assert np.array_equal(graph.bin_count, bin_count)
     assert np.array_equal(graph.bin_start, np.searchsorted(rows[:, 0], np.arange(len(edges) + 1)))

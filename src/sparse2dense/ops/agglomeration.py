@@ -16,6 +16,7 @@ from sparse2dense.ops.thresholds import Threshold, threshold_name
 __all__ = ["MergeTree", "merge_tree"]
 
 QUANTILES = (10, 25, 50, 75, 90)
+INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
     edges = np.flatnonzero(graph.count > 0)
     bin_count = 0 if graph.bin is None else len(graph.bin)
     index = _integer(max(2 * len(edges), len(graph.fragments), bin_count))
-    contacts, bins = _contacts(graph, edges, index), np.empty(0, bin_type(index, np.int32))
+    contacts, bins = _contacts(graph, edges, index), np.empty(0, bin_type(index, index))
     if quantile:
         contacts["chain"], bins = _chains(graph, edges, initmax, index)
     a, b, score = merges(contacts, bins, len(graph.fragments), graph.scale, quantile)
@@ -137,7 +138,8 @@ def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
 
 
 def _integer(largest: int) -> type[np.signedinteger]:
-    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+    """Return the narrower type that holds such a number."""
+    return np.int32 if largest <= INT32 else np.int64
 
 
 def _contacts(graph: RegionGraph, edges: NDArray[np.int64], index: type[np.signedinteger]) -> NDArray:

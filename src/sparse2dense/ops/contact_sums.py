@@ -9,8 +9,8 @@ from sparse2dense.errors import InputError
 __all__ = ["contact_sums", "in_order"]
 
 # slots (int32, -1 is free, a power of two and at least twice as many as there is room for rows) hold the numbers of
-# the rows; beside them keys and values by row, in the order in which they came, and how many there are
-Table = tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]
+# rows; rows (uint64) are a pair and its sums beside them, in the order in which they came; how many there are is last
+Table = tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.int64]]
 Run = tuple[NDArray[np.uint64], NDArray[np.int64]]
 
 ROWS = 2**31
@@ -18,119 +18,98 @@ LEVELS = 2**20
 
 
 @numba.njit(cache=True)
-def _slot(key, mask):  # type: ignore[no-untyped-def]
-    """Return where the search for a key begins (finaliser of MurmurHash3, Appleby)."""
-    key ^= key >> np.uint64(33)
-    key *= np.uint64(0xFF51AFD7ED558CCD)
-    key ^= key >> np.uint64(33)
-    return np.int64(key & np.uint64(mask))
+def _slot(a, b, mask):  # type: ignore[no-untyped-def]
+    """Return where the search for a pair begins (multiplicative hashing, Knuth)."""
+    mixed = a * np.uint64(0x9E3779B97F4A7C15) ^ (b + np.uint64(0x7F4A7C15)) * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return np.int64(mixed >> np.uint64(32)) & mask
 
 
 @numba.njit(cache=True)
-def _row(slots, keys, used, key):  # type: ignore[no-untyped-def]
-    """Return the row of a key, a new one where there is none."""
+def _place_rows(slots, rows):  # type: ignore[no-untyped-def]
     mask = slots.size - 1
-    slot = _slot(key, mask)
-    while slots[slot] >= 0:
-        if keys[slots[slot]] == key:
-            return np.int64(slots[slot])
-        slot = (slot + 1) & mask
-    row = used[0]
-    slots[slot], keys[row], used[0] = row, key, row + 1
-    return row
-
-
-@numba.njit(cache=True)
-def _place_rows(slots, keys, used):  # type: ignore[no-untyped-def]
-    mask = slots.size - 1
-    for row in range(used):
-        slot = _slot(keys[row], mask)
+    for row in range(len(rows)):
+        slot = _slot(rows[row, 0], rows[row, 1], mask)
         while slots[slot] >= 0:
             slot = (slot + 1) & mask
         slots[slot] = row
 
 
-def _table(columns: int) -> Table:
-    empty = np.zeros((0, columns), np.int64)
-    return np.full(2, -1, np.int32), np.zeros(0, np.uint64), empty, np.zeros(1, np.int64)
-
-
-def _with_room(table: Table, rows: int) -> Table:
+def _with_room(table: Table, more: int) -> Table:
     """Return the table, grown if it hasn't room for so many more rows."""
-    _, keys, values, used = table
+    _, rows, used = table
     filled = int(used[0])
-    if filled + rows <= len(keys):
+    if filled + more <= len(rows):
         return table
-    room = max(2 * len(keys), filled + rows)
+    room = max(2 * len(rows), filled + more)
     if room > ROWS:
         raise InputError(
-            f"a region graph of more than {filled} fragments or edges from one array",
+            f"a region graph of more than {filled} fragments and edges from one array",
             allowed=f"up to {ROWS // 2}",
             remedy="extract the graph from smaller blocks, and merge their graphs",
         )
-    grown_keys, grown_values = np.empty(room, np.uint64), np.zeros((room, values.shape[1]), np.int64)
-    grown_keys[:filled], grown_values[:filled] = keys[:filled], values[:filled]
+    grown = np.zeros((room, rows.shape[1]), np.uint64)
+    grown[:filled] = rows[:filled]
     slots = np.full(1 << (2 * room - 1).bit_length(), -1, np.int32)
-    _place_rows(slots, grown_keys, filled)
-    return slots, grown_keys, grown_values, used
+    _place_rows(slots, grown[:filled])
+    return slots, grown, used
 
 
 @numba.njit(cache=True)
-def _count_voxels(labels, low, high, nodes):  # type: ignore[no-untyped-def]
-    """Add the voxels of a line to the sizes of their fragments, run by run."""
-    slots, keys, sizes, used = nodes
-    x = low
-    while x < high:
-        start, label = x, labels[x]
-        while x < high and labels[x] == label:
-            x += 1
-        if label != 0:
-            sizes[_row(slots, keys, used, np.uint64(label)), 0] += x - start
+def _add_line(here, there, step, affinity, low, high, column, unit, scale, table, levels, level_count):  # type: ignore[no-untyped-def]
+    """Add the pairs of here[x] and there[x + step]; return whether all affinities are from 0 to 1.
 
-
-@numba.njit(cache=True)
-def _add_line(here, there, step, affinity, low, high, column, unit, scale, nodes, edges, levels, level_count):  # type: ignore[no-untyped-def]
-    """Add the pairs of here[x] and there[x + step] to the edges; return whether all affinities are from 0 to 1."""
-    # taken out of their tuples once: that counts references
-    node_slots, node_keys, _, node_count = nodes
-    edge_slots, edge_keys, sums, edge_count = edges
-    last_a, last_b, edge = here[low], here[low], np.int64(0)
+    The pairs of voxels with themselves, in column -1, are counted in column 0 of a row of their own.
+    """
+    slots, rows, used = table
+    own, mask, place = column < 0, slots.size - 1, 2 + max(column, 0)
+    first, second, row, count, total = np.uint64(0), np.uint64(0), np.int64(0), np.uint64(0), np.uint64(0)
     for x in range(low, high):
-        a, b = here[x], there[x + step]
-        if a == b or a == 0 or b == 0:
+        a, b = np.uint64(here[x]), np.uint64(there[x + step])
+        if a == 0 or b == 0 or (a == b) != own:
             continue
-        # the next pair of a contact is mostly the next voxel's
-        if a != last_a or b != last_b:
-            last_a, last_b = a, b
-            u = np.uint64(_row(node_slots, node_keys, node_count, np.uint64(min(a, b))))
-            v = np.uint64(_row(node_slots, node_keys, node_count, np.uint64(max(a, b))))
-            edge = _row(edge_slots, edge_keys, edge_count, u << np.uint64(32) | v)
+        a, b = min(a, b), max(a, b)
+        # the next pair is mostly one of the same fragments
+        if a != first or b != second:
+            rows[row, place] += count
+            rows[row, place + 1] += total
+            first, second, count, total = a, b, np.uint64(0), np.uint64(0)
+            # not in a function of its own: numba counts the references to arrays that it is called with
+            slot = _slot(a, b, mask)
+            while slots[slot] >= 0 and (rows[slots[slot], 0] != a or rows[slots[slot], 1] != b):
+                slot = (slot + 1) & mask
+            if slots[slot] < 0:
+                slots[slot], rows[used[0], 0], rows[used[0], 1] = used[0], a, b
+                used[0] += 1
+            row = np.int64(slots[slot])
+        count += np.uint64(1)
+        if own:
+            continue
         steps = np.rint(affinity[x] * unit * scale)
         if not (steps >= 0 and steps <= scale):
             return False
-        sums[edge, column] += 1
-        sums[edge, column + 1] += np.int64(steps)
+        total += np.uint64(steps)
         if levels.size > 0 and column == 0:
             # in float32, as waterz
-            level = np.float32(affinity[x]) * np.float32(unit) * np.float32(256)
-            level = np.uint64(max(np.float32(0), min(level, np.float32(255))))
-            levels[level_count[0]] = np.uint64(edge) << np.uint64(8) | level
+            value = np.float32(affinity[x]) * np.float32(unit) * np.float32(256)
+            level = np.uint64(max(np.float32(0), min(value, np.float32(255))))
+            levels[level_count[0]] = np.uint64(row) << np.uint64(8) | level
             level_count[0] += 1
+    rows[row, place] += count
+    rows[row, place + 1] += total
     return True
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_lines(labels, affinities, links, low, high, line, unit, scale, nodes, edges, levels, level_count):  # type: ignore[no-untyped-def]
+def _add_lines(labels, affinities, links, low, high, line, unit, scale, table, levels, level_count):  # type: ignore[no-untyped-def]
     """Add lines along x from number `line` on while there is room; return the next line, or -1 at bad values."""
     depth, height, width = labels.shape
-    lines, room = high[1] - low[1], width * (len(links) + 1)
+    lines, room = high[1] - low[1], width * len(links)
     while line < (high[0] - low[0]) * lines:
-        if nodes[3][0] + room > nodes[1].size or edges[3][0] + room > edges[1].size:
-            break
-        if levels.size > 0 and level_count[0] + room > levels.size:
+        if table[2][0] + room > len(table[1]) or (levels.size > 0 and level_count[0] + room > levels.size):
             break
         z, y = low[0] + line // lines, low[1] + line % lines
-        _count_voxels(labels[z, y], low[2], high[2], nodes)
         for link in range(len(links)):
             channel, dz, dy, dx, column = links[link]
             if not (0 <= z + dz < depth and 0 <= y + dy < height):
@@ -138,7 +117,7 @@ def _add_lines(labels, affinities, links, low, high, line, unit, scale, nodes, e
             first, end = max(low[2], -dx), min(high[2], width - dx)
             if first < end and not _add_line(
                 labels[z, y], labels[z + dz, y + dy], dx, affinities[channel, z, y], first, end, column, unit, scale,
-                nodes, edges, levels, level_count,
+                table, levels, level_count,
             ):  # fmt: skip
                 return -1
         line += 1
@@ -154,8 +133,8 @@ def contact_sums(
     scale: int,
     columns: int,
     histogram: bool,
-) -> tuple[Run, Run, NDArray[np.int64], Run]:
-    """Count and sum the affinities between fragments over a box of voxels.
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], Run]:
+    """Count and sum the affinities between fragments over a box of voxels, and the voxels of each.
 
     Parameters
     ----------
@@ -165,7 +144,8 @@ def contact_sums(
         (channels, z, y, x), integers of which `scale` is an affinity of 1, or floats.
     links
         A row per channel that counts: channel, offset (z, y, x), and the column for its pairs' number, 0 for nearest
-        neighbours or 2; the next column is for the sum of their affinities.
+        neighbours or 2; the next column is for the sum of their affinities. One of no offset and column -1 counts
+        voxels.
     low, high
         First voxel of the box, and first behind it.
     scale
@@ -177,30 +157,26 @@ def contact_sums(
 
     Returns
     -------
-    fragments
-        Ids, in any order, and voxels in the box.
-    edges
-        Keys, 2^32 times the row of the fragment of the lower id plus the row of the other, in any order.
+    pairs
+        (rows, 2) ids, the lower first, in any order; a fragment is a pair of equal ids.
     sums
-        (edges, columns).
+        (rows, columns); the voxels of fragments are in column 0.
     bins
-        Keys, 256 times the row of the edge plus the bin, ascending, and numbers of affinities.
+        Keys, 256 times the row of the pair plus the bin, ascending, and numbers of affinities.
 
     Raises InputError when an affinity isn't in [0, 1], or rows are too many.
     """
     unit = 1.0 if affinities.dtype.kind == "f" else 1 / scale
-    room = labels.shape[2] * (len(links) + 1)
-    nodes, edges = _table(1), _table(columns)
+    table: Table = np.full(2, -1, np.int32), np.zeros((0, 2 + columns), np.uint64), np.zeros(1, np.int64)
+    room = labels.shape[2] * len(links)
     levels, level_count = np.empty(max(LEVELS, room) if histogram else 0, np.uint64), np.zeros(1, np.int64)
     runs: list[Run] = [(np.zeros(0, np.uint64), np.zeros(0, np.int64))]
     line, lines = 0, (high[0] - low[0]) * (high[1] - low[1]) if all(np.less(low, high)) else 0
     while line < lines:
-        nodes, edges = _with_room(nodes, room), _with_room(edges, room)
+        table = _with_room(table, room)
         runs = _with_run(runs, levels[: level_count[0]])
         level_count[0] = 0
-        line = _add_lines(
-            labels, affinities, links, low, high, line, unit, float(scale), nodes, edges, levels, level_count
-        )
+        line = _add_lines(labels, affinities, links, low, high, line, unit, float(scale), table, levels, level_count)
         if line < 0:
             raise InputError(
                 f"{affinities.dtype} affinities hold values outside [0, 1]",
@@ -210,8 +186,8 @@ def contact_sums(
     runs = _with_run(runs, levels[: level_count[0]])
     while len(runs) > 1:
         runs[-2:] = [_merged(*runs[-2], *runs[-1])]
-    filled, found = int(nodes[3][0]), int(edges[3][0])
-    return (nodes[1][:filled], nodes[2][:filled, 0]), edges[1][:found], edges[2][:found], runs[0]
+    rows = table[1][: table[2][0]]
+    return rows[:, :2], rows[:, 2:].view(np.int64), runs[0]
 
 
 def _with_run(runs: list[Run], levels: NDArray[np.uint64]) -> list[Run]:
@@ -246,15 +222,15 @@ def _merged(keys, counts, more_keys, more_counts):  # type: ignore[no-untyped-de
 
 
 @numba.njit(cache=True)
-def in_order(keys, counts, order):  # type: ignore[no-untyped-def]
-    """Return the histograms of edges, as `contact_sums` returns them, in another order.
+def in_order(keys, counts, rows, order):  # type: ignore[no-untyped-def]
+    """Return the histograms of some of the rows that `contact_sums` returns, in an order.
 
     Returns
     -------
     bin_start, bin, bin_count
-        int64 (edges + 1): where the bins of each edge begin; uint8 and int64: the bins and their numbers.
+        int64 (rows + 1): where the bins of each row begin; uint8 and int64: the bins and their numbers.
     """
-    start = np.zeros(order.size + 1, np.int64)
+    start = np.zeros(rows + 1, np.int64)
     for key in keys:
         start[np.int64(key >> np.uint64(8)) + 1] += 1
     start = np.cumsum(start)

@@ -101,21 +101,16 @@ def region_graph(
     labels, values, scale = _checked(fragments, affinities, offsets)
     links = _links(check_offsets(offsets, 3), long_range)
     low, high = _box(owned, labels.shape)
-    nodes, edges, sums, bins = contact_sums(labels, values, links, low, high, scale, 4 if long_range else 2, histogram)
-    ids, sizes = nodes
-    order = np.argsort(ids)
-    rank = np.empty(len(order), np.uint64)
-    rank[order] = np.arange(len(order), dtype=np.uint64)
-    u, v = edges >> np.uint64(32), edges & np.uint64(2**32 - 1)
-    edge_order = np.argsort(rank[u] << np.uint64(32) | rank[v])
-    present = order[sizes[order] > 0]  # the others lie outside the box
-    columns: dict[str, NDArray] = {
-        name: sums[edge_order, i] for i, name in zip(range(sums.shape[1]), _SUMS, strict=False)
-    }
+    columns = 4 if long_range else 2
+    pairs, sums, bins = contact_sums(labels, values, links, low, high, scale, columns, histogram)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    alone = pairs[order, 0] == pairs[order, 1]
+    order, nodes = order[~alone], order[alone]
+    statistics: dict[str, NDArray] = {name: sums[order, i] for i, name in enumerate(_SUMS[:columns])}
     if histogram:
-        columns |= zip(_HISTOGRAM, in_order(*bins, edge_order), strict=True)
+        statistics |= zip(_HISTOGRAM, in_order(*bins, len(pairs), order), strict=True)
     return RegionGraph(
-        ids[u[edge_order]], ids[v[edge_order]], fragments=ids[present], sizes=sizes[present], scale=scale, **columns
+        pairs[order, 0], pairs[order, 1], fragments=pairs[nodes, 0], sizes=sums[nodes, 0], scale=scale, **statistics
     )
 
 
@@ -155,7 +150,7 @@ def _checked(fragments: NDArray, affinities: NDArray, offsets: Sequence[Sequence
 
 
 def _links(offsets: Offsets, long_range: bool) -> NDArray[np.int64]:
-    """Return channel, offset and column of values for every channel that counts."""
+    """Return what `contact_sums` wants to know of every channel that counts, and that voxels do."""
     nearest = [sum(map(abs, offset)) == 1 for offset in offsets]
     for axis in range(3):
         if not any(near and offset[axis] for near, offset in zip(nearest, offsets, strict=True)):
@@ -170,7 +165,7 @@ def _links(offsets: Offsets, long_range: bool) -> NDArray[np.int64]:
         for channel, (offset, near) in enumerate(zip(offsets, nearest, strict=True))
         if near or long_range
     ]
-    return np.array(rows, np.int64)
+    return np.array([(0, 0, 0, 0, -1), *rows], np.int64)
 
 
 def _box(owned: tuple[slice, ...] | None, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -230,5 +225,5 @@ def merge_graphs(graphs: Iterable[RegionGraph]) -> RegionGraph:
         keys = np.repeat(number, lengths) << np.uint64(8) | bins
         bin_order = np.argsort(keys, kind="stable")
         keys, counts = _added(keys[bin_order], counts[bin_order])
-        columns |= zip(_HISTOGRAM, in_order(keys, counts, np.arange(len(starts))), strict=True)
+        columns |= zip(_HISTOGRAM, in_order(keys, counts, len(starts), np.arange(len(starts))), strict=True)
     return RegionGraph(u[starts], v[starts], fragments=fragments, sizes=sizes, scale=scale, **columns)

@@ -1,7 +1,8 @@
 """The merging of regions, those of the best contact first, until none touch.
 
-The kernels stay in one file, because numba's cache doesn't see changes of another, and arrays go one by one from one
-to the next, because taking them out of a tuple counts references, which would cost more than the work.
+The kernels stay in one file, because numba's cache doesn't see changes of another. They are inlined and pass arrays
+on one by one, because a call counts the references to its arrays, and so does taking them out of a tuple: that would
+cost more than the work itself.
 """
 
 import numba
@@ -69,7 +70,7 @@ def merges(
 # slots that aren't free, and the slots in use at all.
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _before(contacts, key, contact, other_key, other):  # type: ignore[no-untyped-def]
     if key != other_key:
         return key < other_key
@@ -78,14 +79,14 @@ def _before(contacts, key, contact, other_key, other):  # type: ignore[no-untype
     return contacts[contact].rank < contacts[other].rank
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _set(contacts, queue, i, key, contact):  # type: ignore[no-untyped-def]
     queue[i].key = key
     queue[i].contact = contact
     contacts[contact].place = i
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _rise(contacts, queue, i, key, contact):  # type: ignore[no-untyped-def]
     """Put a contact at place i of the queue, or as far to its front as it belongs; return where."""
     while i > 0:
@@ -98,12 +99,12 @@ def _rise(contacts, queue, i, key, contact):  # type: ignore[no-untyped-def]
     return i
 
 
-@numba.njit(cache=True)
-def _sink(contacts, queue, counts, i, key, contact):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, inline="always")
+def _sink(contacts, queue, size, i, key, contact):  # type: ignore[no-untyped-def]
     """Put a contact at place i of the queue, or as far to its end as it belongs."""
     while True:
         best, best_key, best_contact = i, key, contact
-        for below in range(4 * i + 1, min(4 * i + 5, counts[0])):
+        for below in range(4 * i + 1, min(4 * i + 5, size)):
             if _before(contacts, queue[below].key, queue[below].contact, best_key, best_contact):
                 best, best_key, best_contact = below, queue[below].key, queue[below].contact
         if best == i:
@@ -113,14 +114,14 @@ def _sink(contacts, queue, counts, i, key, contact):  # type: ignore[no-untyped-
     _set(contacts, queue, i, key, contact)
 
 
-@numba.njit(cache=True)
-def _change(contacts, queue, counts, contact, key):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, inline="always")
+def _change(contacts, queue, size, contact, key):  # type: ignore[no-untyped-def]
     """Give a contact another key, after its area has changed or not."""
     place = _rise(contacts, queue, np.int64(contacts[contact].place), key, contact)
-    _sink(contacts, queue, counts, place, key, contact)
+    _sink(contacts, queue, size, place, key, contact)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _remove(contacts, queue, counts, contact):  # type: ignore[no-untyped-def]
     """Take a contact out of the queue, and from between its regions."""
     contacts[contact].u = -1
@@ -131,25 +132,24 @@ def _remove(contacts, queue, counts, contact):  # type: ignore[no-untyped-def]
     if place < last:
         moved = queue[last].contact
         contacts[moved].place = place
-        _change(contacts, queue, counts, moved, queue[last].key)
+        _change(contacts, queue, last, moved, queue[last].key)
 
 
-@numba.njit(cache=True)
-def _between(contacts, slots, counts, a, b):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, inline="always")
+def _between(contacts, slots, size, a, b):  # type: ignore[no-untyped-def]
     """Return the slot of the contact between two regions, or the free one where it belongs (Knuth's hashing)."""
     mixed = np.uint64(min(a, b)) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(max(a, b)) * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed ^= mixed >> np.uint64(31)
-    size = counts[2]
     slot = np.int64(mixed % np.uint64(size))
     while slots[slot] >= 0:
         u, v = contacts[slots[slot]].u, contacts[slots[slot]].v
         if (u == a and v == b) or (u == b and v == a):
             break
-        slot = slot + 1 if slot + 1 < size else 0
+        slot = np.int64(slot + 1 if slot + 1 < size else 0)
     return slot
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _put(contacts, queue, slots, counts, slot, contact):  # type: ignore[no-untyped-def]
     """Let a contact whose regions have changed be found in the slot that `_between` returned for them.
 
@@ -168,7 +168,7 @@ def _fill(contacts, queue, slots, counts):  # type: ignore[no-untyped-def]
     slots[: counts[2]] = -1
     for i in range(counts[0]):
         contact = queue[i].contact
-        slots[_between(contacts, slots, counts, contacts[contact].u, contacts[contact].v)] = contact
+        slots[_between(contacts, slots, counts[2], contacts[contact].u, contacts[contact].v)] = contact
 
 
 @numba.njit(cache=True)
@@ -206,14 +206,14 @@ def _quantile_bin(bins, chain, quantile):  # type: ignore[no-untyped-def]
         at = bins[at].following
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _distance(contact, scale):  # type: ignore[no-untyped-def]
     """Return one minus the mean affinity, rounded once."""
     whole = np.int64(contact.area) * scale
     return np.float64(whole - contact.total) / np.float64(whole)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _key(contact, bins, scale, quantile):  # type: ignore[no-untyped-def]
     """Return a number that orders contacts by their score, then by their mean affinity."""
     distance = _distance(contact, scale)
@@ -222,7 +222,7 @@ def _key(contact, bins, scale, quantile):  # type: ignore[no-untyped-def]
     return (255 - _quantile_bin(bins, contact.chain, quantile)) * 2**55 + np.int64(distance * 2.0**54)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _join(contacts, queue, counts, bins, scale, quantile, kept, gone):  # type: ignore[no-untyped-def]
     """Add one contact to another between the same regions."""
     _remove(contacts, queue, counts, gone)
@@ -230,7 +230,7 @@ def _join(contacts, queue, counts, bins, scale, quantile, kept, gone):  # type: 
     contacts[kept].total += contacts[gone].total
     if quantile > 0:
         contacts[kept].chain = _join_chains(bins, contacts[kept].chain, contacts[gone].chain)
-    _change(contacts, queue, counts, kept, _key(contacts[kept], bins, scale, quantile))
+    _change(contacts, queue, counts[0], kept, _key(contacts[kept], bins, scale, quantile))
 
 
 @numba.njit(cache=True)
@@ -252,9 +252,10 @@ def _sides(contacts, regions):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _merges(contacts, queue, slots, bins, regions, scale, quantile):  # type: ignore[no-untyped-def]
+    """As `merges`, given room for the queue, in which only the contacts' numbers are, and for the slots."""
     counts = np.array([contacts.size, 0, 0])
     for i in range(counts[0] - 1, -1, -1):
-        _sink(contacts, queue, counts, i, _key(contacts[i], bins, scale, quantile), i)
+        _sink(contacts, queue, counts[0], i, _key(contacts[i], bins, scale, quantile), i)
     _fill(contacts, queue, slots, counts)
     first, following, number = _sides(contacts, regions)
     name = np.arange(regions).astype(first.dtype)
@@ -270,7 +271,7 @@ def _merges(contacts, queue, slots, bins, regions, scale, quantile):  # type: ig
         else:
             score[done] = 1 - (_quantile_bin(bins, contacts[best].chain, quantile) + 0.5) / 256
         _remove(contacts, queue, counts, best)
-        # each side moves to a region of at least as many, so log2 of their number times at most
+        # sides move to where there are at least as many, so each at most log2 of their number times
         if number[a] < number[b]:
             a, b = b, a
         name[a] = low[done]
@@ -286,20 +287,21 @@ def _merges(contacts, queue, slots, bins, regions, scale, quantile):  # type: ig
     return low[:done], high[:done], score[:done]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _moved(contacts, queue, slots, counts, bins, scale, quantile, side, region):  # type: ignore[no-untyped-def]
     """Move a side of a contact to another region; return False if no contact is left there of which it is a side."""
     contact = side >> 1
     neighbour = contacts[contact].u if side & 1 else contacts[contact].v
     if neighbour < 0:
         return False
-    slot = _between(contacts, slots, counts, region, neighbour)
+    slot = _between(contacts, slots, counts[2], region, neighbour)
     other = np.int64(slots[slot])
     if other >= 0:
-        if contacts[other].rank < contacts[contact].rank:
-            _join(contacts, queue, counts, bins, scale, quantile, other, contact)
+        first = contacts[other].rank < contacts[contact].rank
+        kept, gone = (other, contact) if first else (contact, other)
+        _join(contacts, queue, counts, bins, scale, quantile, kept, gone)
+        if first:
             return False
-        _join(contacts, queue, counts, bins, scale, quantile, contact, other)
     if side & 1:
         contacts[contact].v = region
     else:
