@@ -118,7 +118,7 @@ def _checked(fragments: NDArray, affinities: NDArray, offsets: Sequence[Sequence
     """Return fragments as unsigned and affinities as contiguous arrays of a type that is compiled, and their scale."""
     if affinities.ndim != 4 or len(offsets) != len(affinities):
         raise InputError(
-            f"affinities of shape {affinities.shape} with {len(offsets)} offsets",
+            f"affinities of shape {affinities.shape} with {len(offsets)} offsets {list(offsets)}",
             allowed="an array (channels, z, y, x) with one offset (z, y, x) per channel",
             remedy="give the offsets that the affinities were predicted with",
         )
