@@ -12,6 +12,7 @@ import pytest
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import merge_tree
 from sparse2dense.ops.fragments import crop_fragments, watershed_fragments
+from sparse2dense.ops.graph import region_graph
 from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.stages import segmenting
 from sparse2dense.stages.segmenting import (
@@ -52,7 +53,7 @@ def test_the_whole_way_gives_what_the_functions_give(affinities: Path, tmp_path:
     source = open_volume(affinities)
     offsets = source.attributes["offsets"]
     fragments = watershed_fragments(source[...], offsets=offsets, seed_distance=5, debris=3, voxel_size=VOXEL_SIZE)
-    tree = merge_tree(source[...], fragments, offsets=offsets)
+    tree = merge_tree(region_graph(fragments, source[...], offsets=offsets))
     written = open_volume(tmp_path / "fragments.zarr")
     assert np.array_equal(written[...], fragments)
     assert (written.voxel_size, written.offset, written.dtype) == (VOXEL_SIZE, OFFSET, np.uint64)
@@ -68,6 +69,19 @@ def test_the_whole_way_gives_what_the_functions_give(affinities: Path, tmp_path:
     assert 1 < segments.max() < len(ids)
     assert score(overlaps(fragments, segmentation[...]))["voi_split"] == 0
     assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_every_merge_function_makes_its_tree(affinities: Path, tmp_path: Path) -> None:
+    make_fragments(affinities, tmp_path / "fragments.zarr", seed_distance=5)
+    source, fragments = open_volume(affinities), open_volume(tmp_path / "fragments.zarr")[...]
+    graph = region_graph(fragments, source[...], offsets=source.attributes["offsets"], histogram=True)
+    scores = []
+    for name in ("mean", "hist_quant_75", "hist_quant_75_initmax"):
+        make_merge_tree(affinities, tmp_path / "fragments.zarr", tmp_path / "tree.parquet", merge_function=name)
+        assert table_facts(tmp_path / "tree.parquet")["method"] == name
+        scores.append(read_merge_tree(tmp_path / "tree.parquet").score.tolist())
+        assert scores[-1] == merge_tree(graph, name).score.tolist()
+    assert len(set(map(tuple, scores))) == 3
 
 
 def test_the_same_settings_give_the_same_bytes(affinities: Path, tmp_path: Path) -> None:

@@ -1,27 +1,22 @@
-"""Hierarchical agglomeration of fragments: run once, its history is a tree that every threshold cuts."""
+"""Hierarchical agglomeration of a region graph: run once, its history is a tree that every threshold cuts."""
 
-import ctypes
-import io
-import os
 import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numba
 import numpy as np
-import waterz
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.fragments import nearest_affinities
+from sparse2dense.ops.graph import RegionGraph
+from sparse2dense.ops.merging import bin_type, contact_type, merges
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 
-__all__ = ["MergeTree", "merge_tree", "scoring_function"]
+__all__ = ["MergeTree", "merge_tree"]
 
 QUANTILES = (10, 25, 50, 75, 90)
+INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -51,9 +46,13 @@ class MergeTree:
         """
         reached = np.maximum.accumulate(self.score)
         done = int(np.searchsorted(reached, float(threshold_name(threshold)), side="left"))
-        a = np.searchsorted(self.fragments, self.a[:done])
-        b = np.searchsorted(self.fragments, self.b[:done])
-        return self.fragments, _segments(len(self.fragments), a, b)
+        a, b = self._places
+        return self.fragments, _segments(len(self.fragments), a[:done], b[:done])
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where a and b are among the fragments; most of the work of a cut, and the same for all."""
+        return np.searchsorted(self.fragments, self.a), np.searchsorted(self.fragments, self.b)
 
 
 @numba.njit(cache=True)
@@ -85,13 +84,10 @@ def _segments(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray
     return segments
 
 
-def scoring_function(merge_function: str) -> str:
-    """Return waterz' type for `mean`, `hist_quant_<q>` or `hist_quant_<q>_initmax`, q one of 10, 25, 50, 75, 90.
-
-    Raises InputError for any other name.
-    """
+def _quantile(merge_function: str) -> tuple[int, bool]:
+    """Return the quantile in percent, 0 for the mean, and whether histograms begin with their maximum."""
     if merge_function == "mean":
-        return "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
+        return 0, False
     quantile = re.fullmatch(r"hist_quant_(\d+)(_initmax)?", merge_function)
     if quantile is None or int(quantile[1]) not in QUANTILES:
         names = [f"hist_quant_{q}" for q in QUANTILES]
@@ -100,81 +96,83 @@ def scoring_function(merge_function: str) -> str:
             allowed=", ".join(["mean", *names]) + ", and the quantiles with _initmax behind",
             remedy="correct segment.merge_function in the configuration",
         )
-    initmax = "true" if quantile[2] else "false"
-    return f"OneMinus<HistogramQuantileAffinity<RegionGraphType, {quantile[1]}, ScoreValue, 256, {initmax}>>"
+    return int(quantile[1]), quantile[2] is not None
 
 
-def merge_tree(
-    affinities: NDArray, fragments: NDArray, *, offsets: Sequence[Sequence[int]], merge_function: str = "mean"
-) -> MergeTree:
+def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
     """Merge fragments, the most similar neighbours first, until no two touch.
 
-    The score of two neighbours is one minus the mean or a quantile of the affinities across their contact, as
-    computed by waterz (Funke et al. 2018).
+    The score of two touching regions is one minus the mean, or a quantile, of all affinities across their contact, as
+    in waterz (Funke et al. 2018); after a merge, the contacts of both regions with a third are one. The two regions of
+    the lowest score merge next. Where waterz leaves it to the order of its queue which of equal scores that is, here
+    it is the one of the higher mean affinity, then of the larger contact, then the one with the first pair of
+    fragments that touch across it: that of the smaller small fragment, then of the smaller large one (contacts of
+    equal area are more of the surface of small fragments), then of the lower ids. So the tree depends on the graph
+    alone, and on its ids hardly ever.
 
     Parameters
     ----------
-    affinities
-        (channels, z, y, x), uint8 (255 is 1) or float in [0, 1].
-    fragments
-        (z, y, x) unsigned integers, 0 is background; left as they are.
-    offsets
-        One offset (z, y, x) per channel in voxels; the nearest neighbours are found among them.
+    graph
+        Of a whole volume, with histograms if the merge function is a quantile; edges without a face don't count.
     merge_function
-        `mean`, `hist_quant_<q>` or `hist_quant_<q>_initmax`; higher quantiles merge more readily.
+        `mean`, `hist_quant_<q>` or `hist_quant_<q>_initmax`, q one of 10, 25, 50, 75, 90. Higher quantiles merge more
+        readily. With `_initmax` two touching fragments begin with one affinity, their highest bin.
 
-    Raises InputError when shapes don't fit, a nearest neighbour is missing, or the merge function is unknown.
+    Raises InputError when the merge function is unknown, histograms are missing, or the graph isn't whole.
     """
-    function = scoring_function(merge_function)
-    if fragments.shape != affinities.shape[1:]:
+    quantile, initmax = _quantile(merge_function)
+    if quantile and graph.bin is None:
         raise InputError(
-            f"fragments of shape {fragments.shape} for affinities of shape {affinities.shape}",
-            allowed="the same z, y, x",
-            remedy="give the fragments that were made from these affinities",
+            f"merge function {merge_function!r} for a region graph without histograms",
+            allowed="mean, or a graph with histograms",
+            remedy="extract the graph with histogram=True",
         )
-    ids, inverse = np.unique(fragments, return_inverse=True)
-    ids = ids.astype(np.uint64)
-    numbered = inverse.reshape(fragments.shape).astype(np.uint64)
-    if ids[0] == 0:
-        ids = ids[1:]
-    else:
-        numbered += np.uint64(1)
-    a, b, score = _history(np.stack(nearest_affinities(affinities, offsets)), numbered, function)
-    return MergeTree(ids, ids[a - 1], ids[b - 1], score)
+    edges = np.flatnonzero(graph.count > 0)
+    bin_count = 0 if graph.bin is None else len(graph.bin)
+    index = _integer(max(2 * len(edges), len(graph.fragments), bin_count))
+    contacts, bins = _contacts(graph, edges, index), np.empty(0, bin_type(index, index))
+    if quantile:
+        contacts["chain"], bins = _chains(graph, edges, initmax, index)
+    a, b, score = merges(contacts, bins, len(graph.fragments), graph.scale, quantile)
+    return MergeTree(graph.fragments, graph.fragments[a], graph.fragments[b], score)
 
 
-def _history(
-    affinities: NDArray[np.float32], numbered: NDArray[np.uint64], function: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    merges: list[dict[str, Any]] = []
-    if numbered.any():
-        with _quiet_stdout():
-            # scores don't exceed 1, so nothing is left unmerged at 2
-            results = waterz.agglomerate(
-                affinities, [2.0], fragments=numbered, scoring_function=function, return_merge_history=True
+def _integer(largest: int) -> type[np.signedinteger]:
+    """Return the narrower type that holds such a number."""
+    return np.int32 if largest <= INT32 else np.int64
+
+
+def _contacts(graph: RegionGraph, edges: NDArray[np.int64], index: type[np.signedinteger]) -> NDArray:
+    """Return a contact per edge; regions are the places of fragments in the graph."""
+    contacts = np.zeros(len(edges), contact_type(index, _integer(int(graph.count.sum()))))
+    for side, ids in (("u", graph.u[edges]), ("v", graph.v[edges])):
+        places = np.searchsorted(graph.fragments, ids)
+        lost = np.append(graph.fragments, np.uint64(0))[places] != ids
+        if lost.any():
+            raise InputError(
+                f"fragment {ids[lost][0]} has an edge, but no voxel in the region graph",
+                allowed="the graph of a whole volume",
+                remedy="merge the graphs of all blocks first",
             )
-            merges = next(iter(results))[1]
-    a = np.array([merge["a"] for merge in merges], np.int64)
-    b = np.array([merge["b"] for merge in merges], np.int64)
-    # waterz compares in float32. The shortest decimal that names a float32 orders as the float32 does, and equals a
-    # threshold such as 0.58 exactly where waterz finds them equal; the float64 of the same bits doesn't.
-    names = np.array([merge["score"] for merge in merges], np.float32).astype(str)
-    return a, b, names.astype(np.float64)
+        contacts[side] = places
+    contacts["area"], contacts["total"] = graph.count[edges], graph.total[edges]
+    small, large = graph.sizes[contacts["u"]], graph.sizes[contacts["v"]]
+    small, large = np.minimum(small, large), np.maximum(small, large)
+    contacts["rank"][np.lexsort((large, small))] = np.arange(len(edges))  # edges of equal sizes stay in their order
+    return contacts
 
 
-@contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """Send what Python and C++ write to standard output nowhere: waterz reports every step there."""
-    sys.stdout.flush()
-    c_library = ctypes.CDLL(None)
-    saved = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        c_library.fflush(None)
-        os.dup2(saved, 1)
-        os.close(saved)
-        os.close(nowhere)
+def _chains(
+    graph: RegionGraph, edges: NDArray[np.int64], initmax: bool, index: type[np.signedinteger]
+) -> tuple[NDArray, NDArray]:
+    """Return the first bin of each edge's histogram, and all bins."""
+    assert graph.bin_start is not None and graph.bin is not None and graph.bin_count is not None
+    first, last = graph.bin_start[:-1][edges], graph.bin_start[1:][edges] - 1
+    if initmax:
+        bins = np.empty(len(edges), bin_type(index, index))
+        bins["number"], bins["following"], bins["bin"] = 1, -1, graph.bin[last]
+        return np.arange(len(edges)), bins
+    bins = np.empty(len(graph.bin), bin_type(index, _integer(int(graph.bin_count.sum()))))
+    bins["number"], bins["following"], bins["bin"] = graph.bin_count, np.arange(1, len(bins) + 1), graph.bin
+    bins["following"][last] = -1
+    return first, bins

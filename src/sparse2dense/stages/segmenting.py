@@ -11,6 +11,7 @@ import numpy as np
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_in_block, watershed_fragments
+from sparse2dense.ops.graph import region_graph
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.volumes.blockwise import Part, directory_output, run_blockwise
@@ -161,7 +162,8 @@ def make_merge_tree(affinities: Path, fragments: Path, output: Path, *, merge_fu
     """
     source, parts = open_volume(affinities), open_volume(fragments)
     offsets = _offsets(source)
-    tree = merge_tree(source[...], parts[...], offsets=offsets, merge_function=merge_function)
+    graph = region_graph(parts[...], source[...], offsets=offsets, histogram=merge_function != "mean")
+    tree = merge_tree(graph, merge_function)
     alone = np.setdiff1d(tree.fragments, np.concatenate([tree.a, tree.b]))
     record = provenance(
         "make_merge_tree", {"merge_function": merge_function}, {"affinities": affinities, "fragments": fragments}
