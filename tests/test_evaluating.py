@@ -13,6 +13,7 @@ from sparse2dense.ops.agglomeration import MergeTree
 from sparse2dense.ops.interior import interior, nearest_fragments
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
+from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_merge_tree
 from sparse2dense.stages.evaluating import (
     COLUMNS,
     choose_threshold,
@@ -21,7 +22,7 @@ from sparse2dense.stages.evaluating import (
     read_threshold,
     score_thresholds,
 )
-from sparse2dense.stages.segmenting import make_fragments, make_merge_tree, read_merge_tree
+from sparse2dense.stages.segmenting import make_fragments
 from sparse2dense.volumes.tables import read_table, write_table
 from sparse2dense.volumes.volume import create_volume, open_volume
 from tests.voronoi import OFFSETS, noisy_affinities, voronoi
@@ -57,7 +58,8 @@ def segmented(tmp_path: Path) -> Path:
     values[:, 2:8, 6:25, 8:30:6] = 0
     save(tmp_path / "affinities.zarr", values, offsets=OFFSETS)
     make_fragments(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr", seed_distance=5)
-    make_merge_tree(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr", tmp_path / "tree.parquet")
+    make_graph(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr", tmp_path / "graph")
+    make_merge_tree(tmp_path / "graph", tmp_path / "tree.parquet")
     return tmp_path
 
 

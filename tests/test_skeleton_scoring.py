@@ -12,7 +12,8 @@ from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.skeleton_scores import score_skeletons
 from sparse2dense.ops.skeletonisation import skeletonise
 from sparse2dense.ops.skeletons import Skeletons, crop
-from sparse2dense.stages.segmenting import make_fragments, make_merge_tree, read_merge_tree
+from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_merge_tree
+from sparse2dense.stages.segmenting import make_fragments
 from sparse2dense.stages.skeleton_scoring import COLUMNS, fragments_of_nodes, score_by_skeletons
 from sparse2dense.volumes.skeleton_files import write_graphml
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
@@ -39,7 +40,8 @@ def segmented(tmp_path: Path) -> Path:
         attributes={"offsets": OFFSETS},
     )[...] = values  # fmt: skip
     make_fragments(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr", seed_distance=4)
-    make_merge_tree(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr", tmp_path / "tree.parquet")
+    make_graph(tmp_path / "affinities.zarr", tmp_path / "fragments.zarr", tmp_path / "graph")
+    make_merge_tree(tmp_path / "graph", tmp_path / "tree.parquet")
     found = skeletonise(truth, VOXEL_SIZE, node_distance_nm=30, offset_nm=OFFSET)
     write_graphml(found, tmp_path / "skeletons.graphml")
     return tmp_path

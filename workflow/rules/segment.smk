@@ -40,11 +40,48 @@ use rule make_fragments as make_fragments_part with:
         "<benchmarks>/make_fragments/{volume}.{track}.{part}.tsv"
 
 
-rule make_merge_tree:
-    """Agglomerate the fragments once and keep the order in which they merge."""
+rule make_graph:
+    """Count and sum the affinities between touching fragments."""
     input:
         affinities="<results>/{volume}/{track}/affinities.zarr",
         fragments=rules.make_fragments.output.fragments,
+        parts=parts("<results>/{volume}/{track}/graph"),
+    output:
+        graph=directory("<results>/{volume}/{track}/graph"),
+    log:
+        "<logs>/make_graph/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/make_graph/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    params:
+        code=code_hash("stages.agglomerating"),
+        histogram=config["segment"]["merge_function"] != "mean",
+        block=config["segment"]["block"],
+    script:
+        "../scripts/make_graph.py"
+
+
+use rule make_graph as make_graph_part with:
+    input:
+        affinities="<results>/{volume}/{track}/affinities.zarr",
+        fragments=rules.make_fragments.output.fragments,
+    output:
+        temp("<results>/{volume}/{track}/graph.parts/{part}.json"),
+    log:
+        "<logs>/make_graph/{volume}.{track}.{part}.log",
+    benchmark:
+        "<benchmarks>/make_graph/{volume}.{track}.{part}.tsv"
+
+
+rule make_merge_tree:
+    """Agglomerate the fragments once and keep the order in which they merge."""
+    input:
+        graph=rules.make_graph.output.graph,
     output:
         tree="<results>/{volume}/{track}/merge_tree.parquet",
     log:
@@ -58,7 +95,7 @@ rule make_merge_tree:
         mem_mb=growing(16000),
         runtime=growing(120),
     params:
-        code=code_hash("stages.segmenting"),
+        code=code_hash("stages.agglomerating"),
         merge_function=config["segment"]["merge_function"],
     script:
         "../scripts/make_merge_tree.py"
@@ -82,7 +119,7 @@ rule cut_merge_tree:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        code=code_hash("stages.segmenting", "stages.evaluating"),
+        code=code_hash("stages.agglomerating", "stages.evaluating"),
     script:
         "../scripts/cut_merge_tree.py"
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparse2dense.stages.agglomerating import cut_merge_tree
 from sparse2dense.stages.evaluating import read_threshold
 from sparse2dense.stages.joblog import start_log
-from sparse2dense.stages.segmenting import cut_merge_tree
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

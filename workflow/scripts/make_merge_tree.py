@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparse2dense.stages.agglomerating import make_merge_tree
 from sparse2dense.stages.joblog import start_log
-from sparse2dense.stages.segmenting import make_merge_tree
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
 make_merge_tree(
-    Path(snakemake.input.affinities),
-    Path(snakemake.input.fragments),
-    Path(snakemake.output.tree),
-    merge_function=snakemake.params.merge_function,
+    Path(snakemake.input.graph), Path(snakemake.output.tree), merge_function=snakemake.params.merge_function
 )

@@ -16,7 +16,8 @@ from sparse2dense.ops.interior import interior, nearest_fragments
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import OverlapTable, merge, overlaps, score
 from sparse2dense.ops.thresholds import Threshold, threshold_name
-from sparse2dense.stages.segmenting import mask_of, read_merge_tree
+from sparse2dense.stages.agglomerating import read_merge_tree
+from sparse2dense.stages.segmenting import mask_of
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.grid import Box
 from sparse2dense.volumes.provenance import provenance
@@ -151,7 +152,7 @@ def score_thresholds(
     table
         As `count_overlaps` writes it.
     tree
-        As `segmenting.make_merge_tree` writes it.
+        As `agglomerating.make_merge_tree` writes it.
     output
         CSV file, a row per convention and threshold: volume, track, convention, threshold (an exact decimal) and the
         scores of `ops.scores.score`.

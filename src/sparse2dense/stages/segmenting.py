@@ -1,4 +1,4 @@
-"""From affinities to fragments, one merge tree, look-up tables and the segmentation of any threshold."""
+"""Fragments of affinities, and the segmentation that a look-up table makes of them."""
 
 import logging
 from collections.abc import Sequence
@@ -9,19 +9,16 @@ from typing import Any
 import numpy as np
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_in_block, watershed_fragments
-from sparse2dense.ops.graph import region_graph
 from sparse2dense.ops.overlaps import look_up
-from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.volumes.blockwise import Part, directory_output, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, clip, dividing_chunks, snap_up, within
 from sparse2dense.volumes.progress import with_progress
 from sparse2dense.volumes.provenance import identity, provenance
-from sparse2dense.volumes.tables import read_table, write_table
+from sparse2dense.volumes.tables import read_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
-__all__ = ["cut_merge_tree", "make_fragments", "make_merge_tree", "mask_of", "read_merge_tree", "write_segmentation"]
+__all__ = ["make_fragments", "mask_of", "offsets_of", "write_segmentation"]
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +75,7 @@ def make_fragments(
         "debris": debris,
         "fill_holes": fill_holes,
     }
-    offsets, shape = _offsets(source), source.spatial_shape
+    offsets, shape = offsets_of(source), source.spatial_shape
     channels = nearest_channels(offsets, (1, 2) if per_section else (0, 1, 2))
     if mask is not None:
         mask_of(source, mask)
@@ -124,7 +121,8 @@ def _tiling(
     return tile, dividing_chunks(tile, chunks)
 
 
-def _offsets(affinities: Volume) -> list[list[int]]:
+def offsets_of(affinities: Volume) -> list[list[int]]:
+    """Return the offset of every channel of affinities; InputError for another volume."""
     offsets = affinities.attributes.get("offsets")
     if not offsets or affinities.axes != "czyx":
         raise InputError(
@@ -145,65 +143,6 @@ def mask_of(grid: Volume, mask: Path) -> Volume:
             remedy="make the mask from the volume it belongs to",
         )
     return volume
-
-
-def make_merge_tree(affinities: Path, fragments: Path, output: Path, *, merge_function: str = "mean") -> None:
-    """Agglomerate fragments once and keep the order in which they merge.
-
-    Parameters
-    ----------
-    affinities, fragments
-        Volumes of the same place and shape; the affinities carry their `offsets`.
-    output
-        Parquet file of the columns a, b (uint64 fragment ids) and score (float64), a row per merge in the order of
-        merging. A fragment that never merges is a row at the end with a = b and an infinite score.
-    merge_function
-        As in `ops.agglomeration.merge_tree`.
-    """
-    source, parts = open_volume(affinities), open_volume(fragments)
-    offsets = _offsets(source)
-    graph = region_graph(parts[...], source[...], offsets=offsets, histogram=merge_function != "mean")
-    tree = merge_tree(graph, merge_function)
-    alone = np.setdiff1d(tree.fragments, np.concatenate([tree.a, tree.b]))
-    record = provenance(
-        "make_merge_tree", {"merge_function": merge_function}, {"affinities": affinities, "fragments": fragments}
-    )
-    write_table(
-        output,
-        {
-            "a": np.concatenate([tree.a, alone]),
-            "b": np.concatenate([tree.b, alone]),
-            "score": np.concatenate([tree.score, np.full(len(alone), np.inf)]),
-        },
-        {"method": merge_function, "offsets": offsets, "provenance": record},
-    )
-    log.info("%s: %d merges of %d fragments, %d alone", output, len(tree.a), len(tree.fragments), len(alone))
-
-
-def read_merge_tree(path: Path) -> MergeTree:
-    """Return the merge tree that `make_merge_tree` wrote."""
-    a, b, score = read_table(path, "a", "b", "score")
-    merged = a != b
-    return MergeTree(np.unique(np.concatenate([a, b])), a[merged], b[merged], score[merged])
-
-
-def cut_merge_tree(tree: Path, output: Path, *, threshold: Threshold) -> None:
-    """Write the segment of every fragment after all merges of a score below `threshold`.
-
-    Parameters
-    ----------
-    tree
-        As `make_merge_tree` writes it.
-    output
-        Parquet file of the columns fragment and segment (uint64), ordered by fragment; segments are 1..K.
-    threshold
-        Its exact decimal goes into the metadata.
-    """
-    fragments, segments = read_merge_tree(tree).cut(threshold)
-    name = threshold_name(threshold)
-    record = provenance("cut_merge_tree", {"threshold": name}, {"tree": tree})
-    write_table(output, {"fragment": fragments, "segment": segments}, {"threshold": name, "provenance": record})
-    log.info("%s: %d fragments in %d segments", output, len(fragments), segments.max(initial=0))
 
 
 def write_segmentation(fragments: Path, lut: Path, output: Path) -> None:

@@ -13,7 +13,7 @@ from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.skeleton_scores import score_skeletons
 from sparse2dense.ops.skeletons import Skeletons, crop
 from sparse2dense.ops.thresholds import Threshold, threshold_name
-from sparse2dense.stages.segmenting import read_merge_tree
+from sparse2dense.stages.agglomerating import read_merge_tree
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.skeleton_files import read_skeletons
 from sparse2dense.volumes.volume import Volume, open_volume
@@ -68,7 +68,7 @@ def score_by_skeletons(
     fragments
         Volume uint64 (z, y, x). What lies outside it is cut off: nodes, and edges to them.
     tree
-        As `segmenting.make_merge_tree` writes it.
+        As `agglomerating.make_merge_tree` writes it.
     skeletons
         File of skeletons in nm, as `volumes.skeleton_files.read_skeletons` reads them.
     output

@@ -1,0 +1,188 @@
+"""From fragments to segments: the region graph, extracted block by block, its merge tree, and the tree's cuts."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.agglomeration import MergeTree, merge_tree
+from sparse2dense.ops.fragments import nearest_channels
+from sparse2dense.ops.graph import RegionGraph, merge_graphs, region_graph
+from sparse2dense.ops.thresholds import Threshold, threshold_name
+from sparse2dense.stages.segmenting import offsets_of
+from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
+from sparse2dense.volumes.grid import Block, blocks, clip, within
+from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.tables import read_table, table_facts, write_table
+from sparse2dense.volumes.volume import open_volume
+
+__all__ = ["cut_merge_tree", "make_graph", "make_merge_tree", "read_graph", "read_merge_tree"]
+
+log = logging.getLogger(__name__)
+
+EDGES = ("u", "v", "count", "total", "far_count", "far_total")
+PIECES = "pieces"
+"""Folder beside the unfinished output, removed with it, that holds the graph of every block."""
+
+
+def make_graph(
+    affinities: Path,
+    fragments: Path,
+    output: Path,
+    *,
+    histogram: bool = False,
+    long_range: bool = False,
+    block_shape: Sequence[int] = (128, 256, 256),
+    workers: int = 1,
+    part: Part | None = None,
+) -> None:
+    """Extract the region graph, block by block; it doesn't depend on the blocks.
+
+    Parameters
+    ----------
+    affinities, fragments
+        Volumes of the same place and shape; the affinities carry their `offsets`.
+    output
+        Directory of tables, a column per statistic of `ops.graph.RegionGraph`: `edges.parquet`, `fragments.parquet`
+        and, with `histogram`, `histograms.parquet` (edge, bin, bin_count).
+    histogram, long_range
+        As in `ops.graph.region_graph`.
+    block_shape
+        Voxels (z, y, x) of a block.
+    workers
+        Processes that work on blocks.
+    part
+        Extract this share of the blocks only, see `volumes.blockwise`.
+
+    Raises InputError when offsets are missing, or the fragments lie elsewhere.
+    """
+    source, parts = open_volume(affinities), open_volume(fragments)
+    offsets, shape = offsets_of(source), source.spatial_shape
+    if parts.shape != shape or not np.allclose(parts.extent, source.extent):
+        raise InputError(
+            f"fragments {fragments} cover {parts.extent} nm, {affinities} {source.extent} nm",
+            allowed="the same place, voxel size and shape",
+            remedy="make the fragments from these affinities",
+        )
+    channels = list(range(len(offsets))) if long_range else nearest_channels(offsets)
+    links = [offsets[channel] for channel in channels]
+    settings = {"histogram": histogram, "long_range": long_range, "offsets": links}
+    record = provenance("make_graph", settings, {"affinities": affinities, "fragments": fragments})
+
+    def create(paths: Sequence[Path]) -> None:
+        paths[0].mkdir(parents=True)
+        paths[0].with_name(PIECES).mkdir()
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        values, labels, read = open_volume(affinities), open_volume(fragments), clip(block.read, shape)
+        graph = region_graph(
+            labels[read],
+            np.stack([values[(channel, *read)] for channel in channels]),
+            offsets=links,
+            histogram=histogram,
+            long_range=long_range,
+            owned=within(block.write, read),
+        )
+        with atomic_file(paths[0].with_name(PIECES) / f"{block.index}.npz") as piece:
+            np.savez(piece, **{name: value for name, value in vars(graph).items() if value is not None})
+
+    tiles = blocks(shape, block_shape, np.abs(links).max(axis=0).tolist())
+
+    def conclude(paths: Sequence[Path]) -> None:
+        graph = merge_graphs(piece_of(paths[0].with_name(PIECES) / f"{tile.index}.npz") for tile in tiles)
+        write_graph(graph, paths[0], {**settings, "provenance": record})
+        log.info("%s: %d fragments, %d edges", output, len(graph.fragments), len(graph))
+
+    key = {"record": record, "inputs": [identity(path) for path in (affinities, fragments)]}
+    label = f"region graph {output.parent.name}"
+    run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
+
+
+def piece_of(file: Path) -> RegionGraph:
+    """Read the graph of a block."""
+    with np.load(file) as arrays:
+        statistics: dict[str, Any] = dict(arrays)
+    return RegionGraph(**statistics | {"scale": int(statistics["scale"])})
+
+
+def write_graph(graph: RegionGraph, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write a graph as tables of its edges, its fragments and, where there are any, its histograms."""
+    edges = {name: getattr(graph, name) for name in EDGES if getattr(graph, name) is not None}
+    write_table(folder / "edges.parquet", edges, {"scale": graph.scale, **facts})
+    write_table(folder / "fragments.parquet", {"fragment": graph.fragments, "voxels": graph.sizes}, {})
+    if graph.bin_start is not None and graph.bin is not None and graph.bin_count is not None:
+        edge = np.repeat(np.arange(len(graph)), np.diff(graph.bin_start))
+        write_table(folder / "histograms.parquet", {"edge": edge, "bin": graph.bin, "bin_count": graph.bin_count}, {})
+
+
+def read_graph(folder: Path) -> RegionGraph:
+    """Return the graph that `make_graph` wrote; InputError when a table is missing."""
+    file = folder / "edges.parquet"
+    read_table(file, *EDGES[:4])
+    facts = table_facts(file)
+    names = EDGES if facts["long_range"] else EDGES[:4]
+    statistics = dict(zip(names, read_table(file, *names), strict=True))
+    fragments, sizes = read_table(folder / "fragments.parquet", "fragment", "voxels")
+    if facts["histogram"]:
+        edge, statistics["bin"], statistics["bin_count"] = read_table(
+            folder / "histograms.parquet", "edge", "bin", "bin_count"
+        )
+        statistics["bin_start"] = np.searchsorted(edge, np.arange(len(statistics["u"]) + 1))
+    return RegionGraph(fragments=fragments, sizes=sizes, scale=facts["scale"], **statistics)
+
+
+def make_merge_tree(graph: Path, output: Path, *, merge_function: str = "mean") -> None:
+    """Agglomerate fragments once and keep the order in which they merge.
+
+    Parameters
+    ----------
+    graph
+        As `make_graph` writes it, with histograms if the merge function is a quantile.
+    output
+        Parquet file of the columns a, b (uint64 fragment ids) and score (float64), a row per merge in the order of
+        merging. A fragment that never merges is a row at the end with a = b and an infinite score.
+    merge_function
+        As in `ops.agglomeration.merge_tree`.
+    """
+    tree = merge_tree(read_graph(graph), merge_function)
+    alone = np.setdiff1d(tree.fragments, np.concatenate([tree.a, tree.b]))
+    record = provenance("make_merge_tree", {"merge_function": merge_function}, {"graph": graph})
+    write_table(
+        output,
+        {
+            "a": np.concatenate([tree.a, alone]),
+            "b": np.concatenate([tree.b, alone]),
+            "score": np.concatenate([tree.score, np.full(len(alone), np.inf)]),
+        },
+        {"method": merge_function, "provenance": record},
+    )
+    log.info("%s: %d merges of %d fragments, %d alone", output, len(tree.a), len(tree.fragments), len(alone))
+
+
+def read_merge_tree(path: Path) -> MergeTree:
+    """Return the merge tree that `make_merge_tree` wrote."""
+    a, b, score = read_table(path, "a", "b", "score")
+    merged = a != b
+    return MergeTree(np.unique(np.concatenate([a, b])), a[merged], b[merged], score[merged])
+
+
+def cut_merge_tree(tree: Path, output: Path, *, threshold: Threshold) -> None:
+    """Write the segment of every fragment after all merges of a score below `threshold`.
+
+    Parameters
+    ----------
+    tree
+        As `make_merge_tree` writes it.
+    output
+        Parquet file of the columns fragment and segment (uint64), ordered by fragment; segments are 1..K.
+    threshold
+        Its exact decimal goes into the metadata.
+    """
+    fragments, segments = read_merge_tree(tree).cut(threshold)
+    name = threshold_name(threshold)
+    record = provenance("cut_merge_tree", {"threshold": name}, {"tree": tree})
+    write_table(output, {"fragment": fragments, "segment": segments}, {"threshold": name, "provenance": record})
+    log.info("%s: %d fragments in %d segments", output, len(fragments), segments.max(initial=0))

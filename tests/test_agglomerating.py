@@ -1,0 +1,92 @@
+"""The region graph on disk is that of the whole volume, however it was cut up and whatever interrupted it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.graph import RegionGraph, region_graph
+from sparse2dense.stages import agglomerating
+from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_graph, read_merge_tree
+from sparse2dense.volumes.volume import create_volume, open_volume
+from tests.voronoi import noisy_affinities, voronoi
+
+OFFSETS = [[-1, 0, 0], [0, -1, 0], [0, 0, -1], [-2, 0, 0], [0, -5, 0], [0, 0, 3]]
+SHAPE = (9, 21, 23)
+PLACE = {"voxel_size": (40.5, 8.0, 8.0), "offset": (-81.0, 16.0, 1000.0)}
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> tuple[Path, Path]:
+    """Affinities, and fragments with large ids."""
+    labels = voronoi(SHAPE, 30, ids=[0, *(2**63 + 7 * i for i in range(29))])
+    values = np.round(noisy_affinities(labels, OFFSETS, noise=0.3) * 255).astype(np.uint8)
+    paths = tmp_path / "affinities.zarr", tmp_path / "fragments.zarr"
+    create_volume(paths[0], values.shape, "uint8", axes="czyx", attributes={"offsets": OFFSETS}, **PLACE)[...] = values
+    create_volume(paths[1], SHAPE, "uint64", labels=True, **PLACE)[...] = labels
+    return paths
+
+
+def assert_equal_graphs(one: RegionGraph, two: RegionGraph) -> None:
+    assert set(vars(one)) == set(vars(two))
+    for name, value in vars(one).items():
+        np.testing.assert_array_equal(value, getattr(two, name), err_msg=name)
+
+
+@pytest.mark.parametrize("kinds", [{}, {"histogram": True}, {"long_range": True}], ids=str)
+def test_the_graph_does_not_depend_on_blocks_or_workers(
+    volumes: tuple[Path, Path], tmp_path: Path, kinds: dict[str, bool]
+) -> None:
+    whole = region_graph(open_volume(volumes[1])[...], open_volume(volumes[0])[...], offsets=OFFSETS, **kinds)
+    assert len(whole) > 30
+    for block, workers in (((9, 21, 23), 1), ((1, 21, 23), 1), ((4, 5, 7), 2), ((3, 32, 1), 1)):
+        make_graph(*volumes, tmp_path / "graph", block_shape=block, workers=workers, **kinds)
+        assert_equal_graphs(read_graph(tmp_path / "graph"), whole)
+    assert {path.name for path in tmp_path.iterdir()} == {"affinities.zarr", "fragments.zarr", "graph"}
+
+
+def test_parts_and_a_failure_leave_no_trace(
+    volumes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks that are done are not done again; what one part left is made up for at the end."""
+    calls = []
+
+    def counted(*args: object, **kwargs: object) -> RegionGraph:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return region_graph(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(agglomerating, "region_graph", counted)
+    block = (4, 21, 8)
+    with pytest.raises(KeyboardInterrupt):
+        make_graph(*volumes, tmp_path / "graph", block_shape=block, part=(0, 2))
+    make_graph(*volumes, tmp_path / "graph", block_shape=block, part=(1, 2))
+    assert not (tmp_path / "graph").exists()
+    make_graph(*volumes, tmp_path / "graph", block_shape=block)
+    assert len(calls) == 3 * 3 + 1
+    whole = region_graph(open_volume(volumes[1])[...], open_volume(volumes[0])[...], offsets=OFFSETS)
+    assert_equal_graphs(read_graph(tmp_path / "graph"), whole)
+
+
+def test_trees_of_differently_cut_graphs_are_the_same(volumes: tuple[Path, Path], tmp_path: Path) -> None:
+    trees = []
+    for block in ((9, 21, 23), (2, 5, 11)):
+        make_graph(*volumes, tmp_path / "graph", block_shape=block, histogram=True)
+        make_merge_tree(tmp_path / "graph", tmp_path / "tree.parquet", merge_function="hist_quant_50")
+        trees.append(read_merge_tree(tmp_path / "tree.parquet"))
+    for name in ("fragments", "a", "b", "score"):
+        np.testing.assert_array_equal(getattr(trees[0], name), getattr(trees[1], name))
+
+
+def test_fragments_of_another_place_are_refused(volumes: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere.zarr"
+    create_volume(other, SHAPE, "uint64", labels=True, voxel_size=(40.5, 8, 8))
+    with pytest.raises(InputError, match=r"elsewhere\.zarr cover"):
+        make_graph(volumes[0], other, tmp_path / "graph")
+
+
+def test_a_graph_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"edges\.parquet doesn't exist"):
+        read_graph(tmp_path / "graph")
