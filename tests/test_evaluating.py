@@ -10,7 +10,8 @@ import pytest
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree
-from sparse2dense.ops.interior import interior, nearest_fragments
+from sparse2dense.ops.interior import interior
+from sparse2dense.ops.nearest import nearest_labels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.stages.evaluating import (
@@ -80,7 +81,7 @@ def test_scores_equal_those_of_the_segmentation_volumes(segmented: Path) -> None
     truth, fragments = (open_volume(segmented / f"{name}.zarr")[...] for name in ("truth", "fragments"))
     tree = read_merge_tree(segmented / "tree.parquet")
     inside = interior(truth, (1, 2, 2))
-    filled = nearest_fragments(fragments, VOXEL_SIZE)
+    filled = nearest_labels(fragments, VOXEL_SIZE, 32)
     assert np.any(inside & (fragments == 0))
     for threshold in THRESHOLDS:
         cut = tree.cut(threshold)
@@ -133,7 +134,7 @@ def test_only_painted_sections_count(segmented: Path) -> None:
     save(segmented / "mask.zarr", mask)
     found = scored(segmented, "truth.zarr", mask=segmented / "mask.zarr", border=(0, 2, 2))
     cut = read_merge_tree(segmented / "tree.parquet").cut("0.3")
-    segments = look_up(nearest_fragments(fragments, VOXEL_SIZE), *cut)
+    segments = look_up(nearest_labels(fragments, VOXEL_SIZE, 32), *cut)
     expected = score(overlaps(truth, segments, (mask > 0) & interior(truth, (0, 2, 2))))
     assert found["interior", "0.3"] == pytest.approx(_named(expected))
     with pytest.raises(InputError, match=r"mask .* covers"):
