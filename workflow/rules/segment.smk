@@ -75,7 +75,7 @@ rule cut_merge_tree:
 
 
 rule write_segmentation:
-    """Write the segmentation of a threshold as a volume."""
+    """Write the segmentation of a threshold as a volume, block by block."""
     input:
         fragments=rules.make_fragments.output.fragments,
         lut=rules.cut_merge_tree.output.lut,
@@ -89,10 +89,11 @@ rule write_segmentation:
         "../../envs/sparse2dense.yaml"
     threads: 2
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(3000),
         runtime=growing(60),
     params:
         code=code_hash("stages.segmenting"),
+        block=config["segment"]["block"],
     script:
         "../scripts/write_segmentation.py"
 

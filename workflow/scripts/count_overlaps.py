@@ -16,6 +16,9 @@ count_overlaps(
     Path(snakemake.input.truth),
     Path(snakemake.output.overlaps),
     border=snakemake.params.border,
+    reach=snakemake.params.reach,
     mask=None if mask is None else Path(mask),
     per_section=snakemake.params.per_section,
+    block_shape=snakemake.params.block,
+    workers=snakemake.threads,
 )

@@ -14,4 +14,6 @@ write_segmentation(
     Path(snakemake.input.fragments),
     Path(snakemake.input.lut),
     Path(snakemake.output.segmentation),
+    block_shape=snakemake.params.block,
+    workers=snakemake.threads,
 )
