@@ -1,6 +1,7 @@
 """The region graph on disk is that of the whole volume, however it was cut up and whatever interrupted it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.voronoi import noisy_affinities, voronoi
 
 OFFSETS = [[-1, 0, 0], [0, -1, 0], [0, 0, -1], [-2, 0, 0], [0, -5, 0], [0, 0, 3]]
 SHAPE = (9, 21, 23)
-PLACE = {"voxel_size": (40.5, 8.0, 8.0), "offset": (-81.0, 16.0, 1000.0)}
+PLACE: dict[str, Any] = {"voxel_size": (40.5, 8.0, 8.0), "offset": (-81.0, 16.0, 1000.0)}
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def assert_equal_graphs(one: RegionGraph, two: RegionGraph) -> None:
 
 @pytest.mark.parametrize("kinds", [{}, {"histogram": True}, {"long_range": True}], ids=str)
 def test_the_graph_does_not_depend_on_blocks_or_workers(
-    volumes: tuple[Path, Path], tmp_path: Path, kinds: dict[str, bool]
+    volumes: tuple[Path, Path], tmp_path: Path, kinds: dict[str, Any]
 ) -> None:
     whole = region_graph(open_volume(volumes[1])[...], open_volume(volumes[0])[...], offsets=OFFSETS, **kinds)
     assert len(whole) > 30

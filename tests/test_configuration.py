@@ -17,9 +17,10 @@ from sparse2dense.ops.phantom import PhantomSettings
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
+from sparse2dense.stages.evaluating import count_overlaps
 from sparse2dense.stages.nets import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
-from sparse2dense.stages.segmenting import make_fragments
+from sparse2dense.stages.segmenting import make_fragments, write_segmentation
 
 ROOT = Path(__file__).parents[1]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
@@ -276,6 +277,11 @@ def test_defaults_agree_with_the_library() -> None:
     blocks = inspect.signature(make_fragments).parameters
     assert full["segment"]["block"] == list(blocks["block_shape"].default)
     assert full["segment"]["context"] == list(blocks["context"].default)
+    for stage in (count_overlaps, make_pseudo_truth, write_segmentation):
+        assert full["segment"]["block"] == list(inspect.signature(stage).parameters["block_shape"].default)
+    overlaps = inspect.signature(count_overlaps).parameters
+    assert full["evaluate"]["border"] == list(overlaps["border"].default)
+    assert full["evaluate"]["reach"] == overlaps["reach"].default
 
 
 def test_settings_are_parameters_of_the_library() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree
-from sparse2dense.ops.interior import interior, nearest_fragments
+from sparse2dense.ops.interior import interior
+from sparse2dense.ops.nearest import nearest_labels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_merge_tree
@@ -29,6 +30,9 @@ from tests.voronoi import OFFSETS, noisy_affinities, voronoi
 
 SHAPE, VOXEL_SIZE = (10, 30, 33), (20.5, 8.0, 8.0)
 THRESHOLDS = ["0.1", "0.3", "0.58", "0.9"]
+
+
+CUTS = [((3, 7, 11), 1), ((4, 31, 5), 2), ((1, 1, 40), 1), ((10, 13, 9), 1)]
 
 
 def save(path: Path, values: np.ndarray, offset: Sequence[float] = (0, 0, 0), **attributes: object) -> Path:
@@ -82,7 +86,7 @@ def test_scores_equal_those_of_the_segmentation_volumes(segmented: Path) -> None
     truth, fragments = (open_volume(segmented / f"{name}.zarr")[...] for name in ("truth", "fragments"))
     tree = read_merge_tree(segmented / "tree.parquet")
     inside = interior(truth, (1, 2, 2))
-    filled = nearest_fragments(fragments, VOXEL_SIZE)
+    filled = nearest_labels(fragments, VOXEL_SIZE, 32)
     assert np.any(inside & (fragments == 0))
     for threshold in THRESHOLDS:
         cut = tree.cut(threshold)
@@ -135,12 +139,72 @@ def test_only_painted_sections_count(segmented: Path) -> None:
     save(segmented / "mask.zarr", mask)
     found = scored(segmented, "truth.zarr", mask=segmented / "mask.zarr", border=(0, 2, 2))
     cut = read_merge_tree(segmented / "tree.parquet").cut("0.3")
-    segments = look_up(nearest_fragments(fragments, VOXEL_SIZE), *cut)
+    segments = look_up(nearest_labels(fragments, VOXEL_SIZE, 32), *cut)
     expected = score(overlaps(truth, segments, (mask > 0) & interior(truth, (0, 2, 2))))
     assert found["interior", "0.3"] == pytest.approx(_named(expected))
     with pytest.raises(InputError, match=r"mask .* covers"):
         save(segmented / "mask.zarr", mask[1:])
         scored(segmented, "truth.zarr", mask=segmented / "mask.zarr")
+
+
+@pytest.mark.parametrize(("block_shape", "workers"), CUTS)
+@pytest.mark.parametrize("per_section", [False, True])
+def test_overlaps_dont_depend_on_the_cut(
+    tmp_path: Path, block_shape: tuple[int, int, int], workers: int, per_section: bool
+) -> None:
+    rng = np.random.default_rng(4)
+    fragments = voronoi(SHAPE, 40, ids=range(2**63, 2**63 + 40))
+    fragments[rng.random(SHAPE) < 0.5] = 0
+    fragments[:, 8:22, 6:28] = 0  # wider than the reach
+    save(tmp_path / "fragments.zarr", fragments, offset=(-41, 0.5, 16))
+    truth = voronoi((13, 28, 40), 7, seed=1, ids=[0, *range(2**63, 2**63 + 6)])
+    save(tmp_path / "truth.zarr", truth, offset=(-41 + 3 * 20.5, 0.5 + 16, 16 - 5 * 8))
+    mask = (rng.random(truth.shape) < 0.95).astype(np.uint8)
+    save(tmp_path / "mask.zarr", mask, offset=(-41 + 3 * 20.5, 0.5 + 16, 16 - 5 * 8))
+    tables = []
+    for cut in ({}, {"block_shape": block_shape, "workers": workers}):
+        count_overlaps(
+            tmp_path / "fragments.zarr", tmp_path / "truth.zarr", tmp_path / "overlaps.parquet",
+            mask=tmp_path / "mask.zarr", border=(1, 0, 1), reach=3, per_section=per_section, **cut,  # type: ignore[arg-type]
+        )  # fmt: skip
+        tables.append((tmp_path / "overlaps.parquet").read_bytes())
+        assert sorted(path.suffix for path in tmp_path.iterdir()) == [".parquet", ".zarr", ".zarr", ".zarr"]
+    assert tables[0] == tables[1]
+    convention, section, ids, voxels = read_table(
+        tmp_path / "overlaps.parquet", "convention", "section", "fragment", "voxels"
+    )
+    counted = (truth * mask)[:7, :, 5:38]
+    inside = interior(counted, (1, 0, 1))
+    filled = nearest_labels(fragments, VOXEL_SIZE, 3)[3:10, 2:30]
+    assert (section == -1).all() != per_section
+    for name, where, segments in (("all", counted > 0, fragments[3:10, 2:30]), ("interior", inside, filled)):
+        mine = convention == name
+        assert voxels[mine].sum() == np.count_nonzero(where)
+        assert voxels[mine & (ids == 0)].sum() == np.count_nonzero(segments[where] == 0) > 0
+
+
+def test_parts_count_what_one_job_counts(segmented: Path) -> None:
+    fragments, truth, output = (segmented / name for name in ("fragments.zarr", "truth.zarr", "overlaps.parquet"))
+    count_overlaps(fragments, truth, output)
+    whole = output.read_bytes()
+    output.unlink()
+    for part in ((2, 3), (0, 3), (1, 3), None):
+        assert not output.exists()
+        count_overlaps(fragments, truth, output, block_shape=(3, 9, 17), part=part)
+    assert output.read_bytes() == whole
+
+
+def test_voxels_far_from_all_fragments_stay_background(tmp_path: Path) -> None:
+    fragments = np.zeros((1, 4, 50), np.uint64)
+    fragments[:, :, 0] = 5
+    save(tmp_path / "fragments.zarr", fragments)
+    save(tmp_path / "truth.zarr", np.ones_like(fragments))
+    for reach, near in ((32, 33), (4, 5), (0, 1)):
+        count_overlaps(tmp_path / "fragments.zarr", tmp_path / "truth.zarr", tmp_path / "overlaps.parquet", reach=reach)
+        convention, fragment, voxels = read_table(tmp_path / "overlaps.parquet", "convention", "fragment", "voxels")
+        mine = convention == "interior"
+        assert fragment[mine].tolist() == [0, 5]
+        assert voxels[mine].tolist() == [4 * (50 - near), 4 * near]
 
 
 def test_ids_of_sections_painted_one_by_one_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:

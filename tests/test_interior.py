@@ -1,11 +1,10 @@
-"""The interior of objects, voxel by voxel from its definition, and the nearest fragment outside all fragments."""
+"""The interior of objects, voxel by voxel from its definition."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparse2dense.ops.interior import interior, nearest_fragments
+from sparse2dense.ops.interior import interior
 
 
 def by_definition(truth: np.ndarray, border: tuple[int, ...]) -> np.ndarray:
@@ -44,27 +43,3 @@ def test_no_border_along_z_judges_sections_alone() -> None:
     truth[1] = 4
     assert interior(truth, (0, 2, 2))[1].all()
     assert not interior(truth, (1, 2, 2)).any()
-
-
-def test_voxels_outside_take_the_nearest_fragment() -> None:
-    fragments = np.zeros((1, 5, 9), np.uint64)
-    fragments[0, 2, 0], fragments[0, 2, 8] = 2**63 + 1, 2**53 + 1
-    filled = nearest_fragments(fragments, (40, 8, 8))
-    assert np.all(filled[:, :, :4] == 2**63 + 1)
-    assert np.all(filled[:, :, 5:] == 2**53 + 1)
-    assert fragments.sum() == fragments.max() + np.uint64(2**53 + 1)
-
-
-@pytest.mark.parametrize(("voxel_size", "expected"), [((8.0, 8, 8), 1), ((60.5, 8, 8), 2)])
-def test_nearest_is_measured_in_the_world(voxel_size: tuple[float, ...], expected: int) -> None:
-    fragments = np.zeros((3, 1, 8), np.uint64)
-    fragments[0, 0, 0], fragments[1, 0, 4] = 1, 2
-    assert nearest_fragments(fragments, voxel_size)[1, 0, 0] == expected
-
-
-@pytest.mark.parametrize("label", [0, 3])
-def test_nothing_to_fill_changes_nothing(label: int) -> None:
-    fragments = np.full((2, 3, 4), label, np.uint32)
-    filled = nearest_fragments(fragments, (1, 1, 1))
-    assert np.array_equal(filled, fragments)
-    assert filled is not fragments

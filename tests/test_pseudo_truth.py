@@ -4,11 +4,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from scipy import ndimage
 
+from sparse2dense.ops.filters import (
+    keep_objects,
+    objects_of,
+    profiles_of,
+    without_brief,
+    without_dust,
+    without_outliers,
+)
+from sparse2dense.ops.holes import fill_holes
+from sparse2dense.ops.nearest import nearest_labels
+from sparse2dense.stages import hole_filling
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.volumes.volume import create_volume, open_volume
 
 BIG = 2**63 + 5
+OUTPUTS = ("pseudo_truth.zarr", "pseudo_truth_mask.zarr", "pseudo_truth.csv")
 
 
 def segmentation() -> np.ndarray:
@@ -24,13 +38,15 @@ def segmentation() -> np.ndarray:
     return labels
 
 
-def run(folder: Path, labels: np.ndarray, **settings: object) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+def run(
+    folder: Path, labels: np.ndarray, chunks: tuple[int, int, int] | None = None, **settings: object
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Filter labels and return pseudo truth, mask and counts, as read from the files."""
     source = folder / "segmentation.zarr"
-    create_volume(source, labels.shape, labels.dtype, voxel_size=(30.5, 8, 8), offset=(1, 2, 3), labels=True)[...] = (
-        labels
-    )
-    outputs = folder / "pseudo_truth.zarr", folder / "pseudo_truth_mask.zarr", folder / "pseudo_truth.csv"
+    create_volume(
+        source, labels.shape, labels.dtype, voxel_size=(30.5, 8, 8), offset=(1, 2, 3), labels=True, chunks=chunks
+    )[...] = labels
+    outputs = [folder / name for name in OUTPUTS]
     make_pseudo_truth(source, *outputs, **settings)  # type: ignore[arg-type]
     truth, mask = open_volume(outputs[0]), open_volume(outputs[1])
     assert truth.extent == mask.extent == open_volume(source).extent
@@ -88,3 +104,79 @@ def test_a_neurite_inside_another_survives_hole_filling(tmp_path: Path) -> None:
     assert np.all(truth[:, 8:12, 8:12] == 9)
     assert np.all(truth[2:4, 2:4, 2:4] == 3)
     assert np.all(truth[:, 15, 15] == 3)
+
+
+def tangle(shape: tuple[int, int, int]) -> np.ndarray:
+    """Return many objects with wide gaps, holes, objects in holes, and dust."""
+    rng = np.random.default_rng(2)
+    fields = np.stack([ndimage.gaussian_filter(rng.normal(size=shape), 3) for _ in range(5)])
+    labels = np.argmax(fields, axis=0).astype(np.uint64)
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    for label in range(10, 20):
+        distance = np.sqrt((((grid - rng.random(3) * shape) * (1.5, 1, 1)) ** 2).sum(-1))
+        for radius, choice in ((5, (0, label)), (3.5, (0, 2, label)), (2, (0, 1, 2 * label))):
+            labels[distance < radius] = rng.choice(choice)
+    return np.where(labels > 0, labels + np.uint64(2**63), 0).astype(np.uint64)
+
+
+SETTINGS = {"dust": 30, "outlier_deviations": 2.0, "minimum_sections": 3, "fill_holes": True, "grow": 2.5}
+
+
+def whole(labels: np.ndarray, voxel_size: tuple[float, ...]) -> tuple[np.ndarray, list[int]]:
+    """Return what SETTINGS make of a volume in memory, and the voxels after every step."""
+    steps = [objects_of([profiles_of(labels)])]
+    steps.append(without_dust(steps[-1], 30))
+    steps.append(without_outliers(steps[-1], 2.0))
+    steps.append(without_brief(steps[-1], 3))
+    kept = keep_objects(labels, steps[-1])
+    filled = fill_holes(fill_holes(kept, objects=False), per_section=False)
+    grown = np.where(labels == 0, nearest_labels(filled, voxel_size, 2.5), filled)
+    voxels = [int(step.voxels.sum()) for step in steps] + [int(np.count_nonzero(left)) for left in (filled, grown)]
+    assert len(set(voxels)) > 3
+    return grown, voxels
+
+
+@pytest.mark.parametrize(
+    ("block_shape", "workers"), [((1, 1, 1), 1), ((5, 22, 9), 2), ((7, 3, 30), 1), ((14, 24, 27), 1)]
+)
+def test_blocks_make_what_the_whole_volume_makes(
+    tmp_path: Path, block_shape: tuple[int, int, int], workers: int
+) -> None:
+    labels = tangle((14, 24, 27))
+    chunks = (2, 5, 7)
+    truth, mask, counts = run(tmp_path, labels, chunks, **SETTINGS, block_shape=block_shape, workers=workers)
+    expected, voxels = whole(labels, (30.5, 8, 8))
+    assert np.array_equal(truth, expected)
+    assert np.array_equal(mask, expected > 0)
+    assert counts["voxels"].tolist() == voxels
+    assert counts["objects"].tolist()[-1] == len(np.unique(expected)) - 1
+    names = [f"pseudo_truth{ending}" for ending in (".csv", ".zarr", "_mask.zarr")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names, "segmentation.zarr"]
+
+
+def test_an_empty_volume_goes_through_in_blocks(tmp_path: Path) -> None:
+    truth, mask, counts = run(tmp_path, np.zeros((5, 9, 7), np.uint64), (2, 4, 4), **SETTINGS, block_shape=(3, 5, 4))
+    assert not truth.any()
+    assert not mask.any()
+    assert counts["objects"].tolist() == [0] * 6
+
+
+def test_a_kill_costs_no_finished_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, done = tangle((14, 24, 27)), list[int]()
+    contacts = hole_filling.contacts
+
+    def killed(regions: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        done.append(len(axes))
+        if len(axes) == 3 and done.count(3) == 5:
+            raise KeyboardInterrupt
+        return contacts(regions, axes)
+
+    monkeypatch.setattr(hole_filling, "contacts", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, labels, (7, 12, 14), **SETTINGS, block_shape=(7, 12, 14))
+    assert not any((tmp_path / name).exists() for name in OUTPUTS)
+    paths = [tmp_path / name for name in ("segmentation.zarr", *OUTPUTS)]
+    make_pseudo_truth(*paths, **SETTINGS, block_shape=(7, 12, 14))  # type: ignore[arg-type]
+    assert done == [2] * 8 + [3] * (5 + 4)  # blocks in sections, in 3D until the kill, and those that were left
+    assert np.array_equal(open_volume(paths[1])[...], whole(labels, (30.5, 8, 8))[0])
+    assert sorted(tmp_path.iterdir()) == sorted(paths)

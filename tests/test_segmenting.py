@@ -13,6 +13,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import merge_tree
 from sparse2dense.ops.fragments import crop_fragments, watershed_fragments
 from sparse2dense.ops.graph import region_graph
+from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.stages import segmenting
 from sparse2dense.stages.agglomerating import cut_merge_tree, make_graph, make_merge_tree, read_merge_tree
@@ -137,10 +138,35 @@ def test_a_fragment_without_segment_leaves_no_segmentation(tmp_path: Path) -> No
     write_table(tmp_path / "lut.parquet", {"fragment": ids[:1], "segment": np.ones(1, np.uint64)}, {})
     with pytest.raises(InputError, match="for example 9223372036854775809, are missing"):
         write_segmentation(tmp_path / "fragments.zarr", tmp_path / "lut.parquet", tmp_path / "segmentation.zarr")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fragments.zarr", "lut.parquet"]
+    assert not (tmp_path / "segmentation.zarr").exists()
     write_table(tmp_path / "lut.parquet", {"fragment": ids, "segment": np.array([1, 2], np.uint64)}, {})
     write_segmentation(tmp_path / "fragments.zarr", tmp_path / "lut.parquet", tmp_path / "segmentation.zarr")
     assert open_volume(tmp_path / "segmentation.zarr")[0, 0].tolist() == [1, 2, 0]
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_a_segmentation_doesnt_depend_on_blocks_workers_or_parts(tmp_path: Path) -> None:
+    fragments = voronoi(SHAPE, 30, ids=[0, *range(2**63, 2**63 + 29)])
+    source, lut, output = (tmp_path / name for name in ("fragments.zarr", "lut.parquet", "0.5.zarr"))
+    create_volume(source, SHAPE, "uint64", voxel_size=VOXEL_SIZE, offset=OFFSET, labels=True, chunks=(2, 16, 8))[
+        ...
+    ] = fragments
+    ids = np.unique(fragments)[1:]
+    segments = np.arange(len(ids), dtype=np.uint64) // 3 + np.uint64(2**63)
+    write_table(lut, {"fragment": ids, "segment": segments}, {})
+    write_segmentation(source, lut, output)
+    whole = files(output)
+    written = open_volume(output)
+    assert np.array_equal(written[...], look_up(fragments, ids, segments))
+    assert (written.voxel_size, written.offset) == (VOXEL_SIZE, OFFSET)
+    for block_shape, workers in (((1, 1, 1), 1), ((3, 17, 9), 2), ((5, 40, 16), 1)):
+        write_segmentation(source, lut, output, block_shape=block_shape, workers=workers)
+        assert files(output) == whole
+    shutil.rmtree(output)
+    for part in ((1, 2), (0, 2), None):
+        assert not output.exists()
+        write_segmentation(source, lut, output, block_shape=(3, 17, 9), part=part)
+    assert files(output) == whole
 
 
 BLOCK = (5, 11, 16)

@@ -24,17 +24,24 @@ def test_finished_results_stay_when_the_number_of_jobs_changes(finished: Path) -
 
 
 def test_jobs_that_share_blocks_make_what_one_job_makes(finished: Path) -> None:
-    """Image, predictions and fragments made by three jobs each, and by a fourth that gives them their name."""
-    names = ["raw", "pseudo/stacked_affinities", "pseudo/stacked_descriptors", "pseudo/affinities", "pseudo/fragments"]
+    """From image to segmentation, every blockwise stage made by three jobs and by a fourth that gives it its name."""
+    names = ["raw", *(f"pseudo/{name}" for name in ("stacked_affinities", "stacked_descriptors", "affinities"))]
+    names += ["pseudo/fragments", "pseudo/segmentation/0.5"]
+    snakemake(finished, str(RUN / "pseudo/segmentation/0.5.zarr"))
     before = {name: open_volume(finished / RUN / f"{name}.zarr")[...] for name in names}
     for name in names:
         shutil.rmtree(finished / RUN / f"{name}.zarr")
+    tables = {name: (finished / RUN / "pseudo" / name).read_bytes() for name in ("overlaps.parquet", "scores.csv")}
+    shutil.rmtree(finished / RUN / "pseudo/graph")
+    (finished / RUN / "pseudo/overlaps.parquet").unlink()
     change = written(finished, {"volumes": {"held_out": {"jobs": 3}}})
-    target = RUN / "pseudo/fragments.zarr"
-    outcome = snakemake(finished, str(target), configfiles=(TINY, change))
-    for rule in ("import_raw", "predict_2d", "predict_2d_to_3d", "make_fragments"):
+    targets = [str(RUN / "pseudo" / name) for name in ("segmentation/0.5.zarr", "scores.csv")]
+    outcome = snakemake(finished, *targets, configfiles=(TINY, change))
+    blockwise = ("import_raw", "predict_2d", "predict_2d_to_3d", "make_fragments", "make_graph", "count_overlaps")
+    for rule in (*blockwise, "write_segmentation"):
         assert started(outcome).count(f"{rule}_part") == 3
         assert started(outcome).count(rule) == 1
     for name, values in before.items():
         assert open_volume(finished / RUN / f"{name}.zarr")[...].tobytes() == values.tobytes()
+    assert {name: (finished / RUN / "pseudo" / name).read_bytes() for name in tables} == tables
     assert not list((finished / RUN).rglob("*.parts/*"))

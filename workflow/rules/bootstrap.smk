@@ -15,13 +15,14 @@ rule make_pseudo_truth:
         "<benchmarks>/make_pseudo_truth/{volume}.tsv"
     conda:
         "../../envs/sparse2dense.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(4000),
         runtime=growing(120),
     params:
         code=code_hash("stages.pseudo_truth"),
         filters={key: value for key, value in config["pseudo_truth"].items() if key != "threshold"},
+        block=config["segment"]["block"],
     script:
         "../scripts/make_pseudo_truth.py"
 

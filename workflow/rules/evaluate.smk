@@ -2,10 +2,11 @@
 
 
 rule count_overlaps:
-    """Count the voxels that every fragment shares with every object of the reference."""
+    """Count the voxels that every fragment shares with every object of the reference, block by block."""
     input:
         unpack(reference_files),
         fragments="<results>/{volume}/{track}/fragments.zarr",
+        parts=parts("<results>/{volume}/{track}/overlaps.parquet"),
     output:
         overlaps="<results>/{volume}/{track}/overlaps.parquet",
     log:
@@ -16,14 +17,28 @@ rule count_overlaps:
         "../../envs/sparse2dense.yaml"
     threads: 2
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(4000),
         runtime=growing(60),
     params:
         code=code_hash("stages.evaluating"),
         border=border_of,
+        reach=config["evaluate"]["reach"],
         per_section=scored_per_section,
+        block=config["segment"]["block"],
     script:
         "../scripts/count_overlaps.py"
+
+
+use rule count_overlaps as count_overlaps_part with:
+    input:
+        unpack(reference_files),
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+    output:
+        temp("<results>/{volume}/{track}/overlaps.parquet.parts/{part}.json"),
+    log:
+        "<logs>/count_overlaps/{volume}.{track}.{part}.log",
+    benchmark:
+        "<benchmarks>/count_overlaps/{volume}.{track}.{part}.tsv"
 
 
 rule score:

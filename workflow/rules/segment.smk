@@ -125,10 +125,11 @@ rule cut_merge_tree:
 
 
 rule write_segmentation:
-    """Write the segmentation of a threshold as a volume."""
+    """Write the segmentation of a threshold as a volume, block by block."""
     input:
         fragments=rules.make_fragments.output.fragments,
         lut=rules.cut_merge_tree.output.lut,
+        parts=parts("<results>/{volume}/{track}/segmentation/{threshold}.zarr"),
     output:
         segmentation=directory("<results>/{volume}/{track}/segmentation/{threshold}.zarr"),
     log:
@@ -139,12 +140,25 @@ rule write_segmentation:
         "../../envs/sparse2dense.yaml"
     threads: 2
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(3000),
         runtime=growing(60),
     params:
         code=code_hash("stages.segmenting"),
+        block=config["segment"]["block"],
     script:
         "../scripts/write_segmentation.py"
+
+
+use rule write_segmentation as write_segmentation_part with:
+    input:
+        fragments=rules.make_fragments.output.fragments,
+        lut=rules.cut_merge_tree.output.lut,
+    output:
+        temp("<results>/{volume}/{track}/segmentation/{threshold}.zarr.parts/{part}.json"),
+    log:
+        "<logs>/write_segmentation/{volume}.{track}.{threshold}.{part}.log",
+    benchmark:
+        "<benchmarks>/write_segmentation/{volume}.{track}.{threshold}.{part}.tsv"
 
 
 rule segment:

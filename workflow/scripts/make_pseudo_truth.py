@@ -15,5 +15,7 @@ make_pseudo_truth(
     Path(snakemake.output.pseudo_truth),
     Path(snakemake.output.mask),
     Path(snakemake.output.counts),
+    block_shape=snakemake.params.block,
+    workers=snakemake.threads,
     **snakemake.params.filters,
 )

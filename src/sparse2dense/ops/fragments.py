@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import Offsets, check_offsets
-from sparse2dense.ops.filters import fill_holes as fill_section_holes
+from sparse2dense.ops.holes import fill_holes as fill_section_holes
 from sparse2dense.ops.watershed import seeded_watershed, window_maximum
 
 __all__ = [

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-__all__ = ["interior", "nearest_fragments"]
+__all__ = ["interior"]
 
 
 def interior(truth: NDArray, border: Sequence[int] = (2, 2, 2)) -> NDArray[np.bool_]:
@@ -36,26 +35,3 @@ def interior(truth: NDArray, border: Sequence[int] = (2, 2, 2)) -> NDArray[np.bo
             result[step:] &= same & lower[:-step]
             result[:-step] &= same & lower[step:]
     return inside
-
-
-def nearest_fragments(fragments: NDArray, voxel_size: Sequence[float]) -> NDArray:
-    """Give every voxel outside all fragments the fragment nearest to it.
-
-    Parameters
-    ----------
-    fragments
-        Labels, 0 is outside; left as they are.
-    voxel_size
-        Edge lengths per axis in any one unit; distances are measured between the centres of voxels.
-
-    Returns
-    -------
-    The shape and type of `fragments`; all 0 where there is no fragment at all.
-    """
-    outside = fragments == 0
-    if not outside.any() or outside.all():
-        return fragments.copy()
-    nearest = ndimage.distance_transform_edt(
-        outside, sampling=tuple(voxel_size), return_distances=False, return_indices=True
-    )
-    return fragments[tuple(nearest)]

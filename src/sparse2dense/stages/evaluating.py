@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.interior import interior, nearest_fragments
+from sparse2dense.ops.interior import interior
+from sparse2dense.ops.nearest import nearest_labels, reach_in_voxels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import OverlapTable, merge, overlaps, score
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_merge_tree
 from sparse2dense.stages.segmenting import mask_of
-from sparse2dense.volumes.blockwise import atomic_file
-from sparse2dense.volumes.grid import Box
-from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
+from sparse2dense.volumes.grid import Block, Box, blocks, clip, grow, moved, within
+from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table, write_table
 from sparse2dense.volumes.volume import Volume, open_volume
 
@@ -43,10 +44,14 @@ def count_overlaps(
     output: Path,
     *,
     border: Sequence[int] = (2, 2, 2),
+    reach: float = 32,
     mask: Path | None = None,
     per_section: bool = False,
+    block_shape: Sequence[int] = (128, 256, 256),
+    workers: int = 1,
+    part: Part | None = None,
 ) -> None:
-    """Count the voxels that every fragment shares with every object of the truth, in both conventions.
+    """Count the voxels that every fragment shares with every object of the truth, in both conventions, block by block.
 
     `all` counts every voxel whose truth isn't 0. `interior` counts those whose truth is the same throughout the box of
     `border` voxels to every side, after voxels outside all fragments took the nearest fragment; so neither depends on
@@ -60,56 +65,111 @@ def count_overlaps(
         Parquet file of the columns convention, section, truth, fragment and voxels; section is -1 for the whole volume.
     border
         Voxels (z, y, x); 0 along z where only sections are labelled.
+    reach
+        How far a voxel may be from the fragment it takes, in voxels of the axis with the smallest ones.
     mask
         Volume in the place of the truth: only voxels where it isn't 0 count.
     per_section
         The ids of different sections have nothing to do with each other, as in sections that were painted one by one:
         every section is scored by itself.
+    block_shape
+        Voxels (z, y, x) of a block; no matter for the result.
+    workers
+        Processes that work on blocks.
+    part
+        Number of a part of the blocks and how many parts there are; all, and the end, by default.
 
     Raises InputError when the volumes share no place, their voxels differ, or no voxel of the shared place is labelled.
     """
     parts, reference = open_volume(fragments), open_volume(truth)
-    here, there = shared_boxes(parts, reference)
-    labels = reference[there]
-    counted = labels != 0
+    shared = shared_boxes(parts, reference)
+    here, there = (tuple(side.start for side in box) for box in shared)
+    shape = tuple(side.stop - side.start for side in shared[0])
+    margin = reach_in_voxels(reach, parts.voxel_size)
     if mask is not None:
-        counted &= mask_of(reference, mask)[there] != 0
-    if not counted.any():
-        raise InputError(
-            f"{truth} has no labelled voxel in the region it shares with {fragments}",
-            allowed="at least one voxel of truth that isn't 0, and isn't masked",
-            remedy="name a volume with a reference as `test`, or mend the reference",
-        )
-    every = parts[...]
-    inside = counted & interior(np.where(counted, labels, labels.dtype.type(0)), border)
-    filled = nearest_fragments(every, parts.voxel_size)[here]
-    rows = _tables("all", labels, every[here], counted, per_section)
-    rows += _tables("interior", labels, filled, inside, per_section)
-    settings = {"border": list(border), "per_section": per_section}
+        mask_of(reference, mask)
+    settings = {"border": list(border), "reach": reach, "per_section": per_section}
     inputs = {"fragments": fragments, "truth": truth, **({} if mask is None else {"mask": mask})}
-    write_table(output, _columns(rows), {"provenance": provenance("count_overlaps", settings, inputs)})
-    log.info("%s: %d voxels count, %d in the interior", output, counted.sum(), inside.sum())
+    record = provenance("count_overlaps", settings, inputs)
+
+    def create(paths: Sequence[Path]) -> None:
+        _tables_beside(paths).mkdir()
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        # the shared place ends where one of the volumes does: labels are cut there, fragments may reach beyond
+        around = clip(grow(block.write, border), shape)
+        labels = open_volume(truth)[moved(around, there)]
+        counted = labels != 0
+        if mask is not None:
+            counted &= open_volume(mask)[moved(around, there)] != 0
+        inside = interior(np.where(counted, labels, labels.dtype.type(0)), border)
+        labels, counted, inside = (values[within(block.write, around)] for values in (labels, counted, inside))
+        volume, own = open_volume(fragments), moved(block.write, here)
+        around = clip(grow(own, margin), volume.spatial_shape)
+        segments, own = volume[around], within(own, around)
+        filled = nearest_labels(segments, volume.voxel_size, reach, own)
+        first = block.write[0].start
+        rows = _tables(0, labels, segments[own], counted, per_section, first)
+        rows += _tables(1, labels, filled, inside, per_section, first)
+        write_table(_tables_beside(paths) / f"{block.index}.parquet", _columns(rows), {})
+
+    def conclude(paths: Sequence[Path]) -> None:
+        total = _added_up(sorted(_tables_beside(paths).glob("*.parquet")))
+        if len(total["voxels"]) == 0:
+            raise InputError(
+                f"{truth} has no labelled voxel in the region it shares with {fragments}",
+                allowed="at least one voxel of truth that isn't 0, and isn't masked",
+                remedy="name a volume with a reference as `test`, or mend the reference",
+            )
+        write_table(paths[0], total, {"provenance": record})
+        sums = [total["voxels"][total["convention"] == name].sum() for name in CONVENTIONS]
+        log.info("%s: %d voxels count, %d in the interior", output, *sums)
+
+    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    label = f"overlaps {output.parent.name}"
+    tiles = blocks(shape, block_shape)
+    run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
+
+
+def _tables_beside(paths: Sequence[Path]) -> Path:
+    """Return the folder of the blocks' tables, which is gone when the output is whole."""
+    return paths[0].with_name("blocks")
 
 
 def _tables(
-    convention: str, labels: NDArray, segments: NDArray, counted: NDArray[np.bool_], per_section: bool
-) -> list[tuple[str, int, OverlapTable]]:
-    """Return convention, section and table of the whole volume or of every section in which a voxel counts."""
+    convention: int, labels: NDArray, segments: NDArray, counted: NDArray[np.bool_], per_section: bool, first: int
+) -> list[tuple[int, int, OverlapTable]]:
+    """Return convention, section and table of the block as a whole, or of every section in which a voxel counts."""
     if not per_section:
         return [(convention, WHOLE, overlaps(labels, segments, counted))]
     sections = np.flatnonzero(counted.any(axis=(1, 2))).tolist()
-    return [(convention, z, overlaps(labels[z], segments[z], counted[z])) for z in sections]
+    return [(convention, first + z, overlaps(labels[z], segments[z], counted[z])) for z in sections]
 
 
-def _columns(rows: Sequence[tuple[str, int, OverlapTable]]) -> dict[str, NDArray[Any]]:
+def _columns(rows: Sequence[tuple[int, int, OverlapTable]]) -> dict[str, NDArray[Any]]:
     lengths = [len(table) for _, _, table in rows]
+    none = np.zeros(0, np.uint64)
     return {
-        "convention": np.repeat(np.array([convention for convention, _, _ in rows], object), lengths),
+        "convention": np.repeat(np.array([convention for convention, _, _ in rows], np.int8), lengths),
         "section": np.repeat(np.array([section for _, section, _ in rows], np.int64), lengths),
-        "truth": np.concatenate([table.truth for _, _, table in rows]),
-        "fragment": np.concatenate([table.segment for _, _, table in rows]),
-        "voxels": np.concatenate([table.voxels for _, _, table in rows]),
+        "truth": np.concatenate([none, *(table.truth for _, _, table in rows)]),
+        "fragment": np.concatenate([none, *(table.segment for _, _, table in rows)]),
+        "voxels": np.concatenate([none.astype(np.int64), *(table.voxels for _, _, table in rows)]),
     }
+
+
+def _added_up(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    """Return the table of the whole volume from those of its blocks, ordered by all columns but the last."""
+    names = ("convention", "section", "truth", "fragment", "voxels")
+    *keys, voxels = map(np.concatenate, zip(*(read_table(file, *names) for file in files), strict=True))
+    order = np.lexsort(keys[::-1])
+    keys, voxels = [column[order] for column in keys], voxels[order]
+    new = np.ones(len(voxels), np.bool_)
+    new[1:] = np.any([column[1:] != column[:-1] for column in keys], axis=0)
+    starts = np.flatnonzero(new)
+    convention, *others = (column[starts] for column in keys)
+    sums = np.add.reduceat(voxels, starts) if len(starts) else voxels
+    return dict(zip(names, (np.array(CONVENTIONS, object)[convention], *others, sums), strict=True))
 
 
 def shared_boxes(first: Volume, second: Volume) -> tuple[Box, Box]:

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +10,29 @@ from numpy.typing import NDArray
 
 from sparse2dense.ops.filters import (
     Objects,
-    fill_holes,
-    grow_into_gaps,
+    Profiles,
+    join_objects,
     keep_objects,
     objects_of,
+    profiles_of,
     without_brief,
     without_dust,
     without_outliers,
 )
-from sparse2dense.volumes.blockwise import atomic_file, directory_output
-from sparse2dense.volumes.provenance import provenance
+from sparse2dense.ops.nearest import nearest_labels, reach_in_voxels
+from sparse2dense.stages.hole_filling import Read, without_holes
+from sparse2dense.volumes.blockwise import Work, run_blockwise
+from sparse2dense.volumes.grid import Block, blocks, clip, layers, snap_up, within
+from sparse2dense.volumes.passes import Passes, passes_for
+from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import create_volume, open_volume
 
 __all__ = ["make_pseudo_truth"]
 
 log = logging.getLogger(__name__)
+
+Steps = dict[str, Objects]
+"""What is left after each filter, by its name."""
 
 
 def make_pseudo_truth(
@@ -37,8 +46,13 @@ def make_pseudo_truth(
     minimum_sections: int = 1,
     fill_holes: bool = False,
     grow: float = 0,
+    block_shape: Sequence[int] = (128, 256, 256),
+    workers: int = 1,
 ) -> None:
-    """Keep the objects of a segmentation that pass every filter, in the order of the parameters.
+    """Keep the objects of a segmentation that pass every filter, in the order of the parameters, block by block.
+
+    The volume is read several times: to count its objects; with `fill_holes`, to find the regions of objects and
+    background, in sections and in 3D; and to write what is left. The result is that of the whole volume at once.
 
     Parameters
     ----------
@@ -62,13 +76,12 @@ def make_pseudo_truth(
     grow
         How far objects grow, in voxels, into space that no object of `segmentation` took: predicted boundaries are
         wide, while painted objects meet in their membranes.
+    block_shape
+        Voxels (z, y, x) of a block, rounded up to whole chunks; no matter for the result.
+    workers
+        Processes that work on blocks.
     """
     source = open_volume(segmentation)
-    everything = source[...]
-    labels, steps = _filtered(everything, dust, outlier_deviations, minimum_sections, fill_holes)
-    if grow > 0:
-        labels = grow_into_gaps(labels, everything == 0, grow, source.voxel_size)
-        steps.append(("grow", objects_of(labels)))
     settings = {
         "dust": dust,
         "outlier_deviations": outlier_deviations,
@@ -77,39 +90,125 @@ def make_pseudo_truth(
         "grow": grow,
     }
     record = provenance("make_pseudo_truth", settings, {"segmentation": segmentation})
-    with (
-        directory_output(output) as truth,
-        directory_output(output_mask) as mask,
-        atomic_file(output_counts) as counts,
-    ):
-        for path, values in ((truth, labels), (mask, (labels != 0).astype(np.uint8))):
-            volume = create_volume(
-                path, source.shape, values.dtype, voxel_size=source.voxel_size, offset=source.offset, labels=True,
+    key = {"record": record, "inputs": [identity(segmentation)]}
+    tile = snap_up(block_shape, source.array.chunks)
+    tiles = blocks(source.shape, tile, reach_in_voxels(grow, source.voxel_size))
+
+    def create(paths: Sequence[Path]) -> None:
+        for path, dtype in zip(paths, (source.dtype, np.dtype(np.uint8)), strict=False):
+            create_volume(
+                path, source.shape, dtype, voxel_size=source.voxel_size, offset=source.offset, labels=True,
                 chunks=source.array.chunks, attributes={"provenance": record},
             )  # fmt: skip
-            volume[...] = values
-        with counts.open("w", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["step", "objects", "voxels"])
-            rows.writerows((step, len(objects), int(objects.voxels.sum())) for step, objects in steps)
-    for step, objects in steps:
-        log.info("%s, %s: %d objects, %d voxels", output, step, len(objects), objects.voxels.sum())
-    if not labels.any():
-        log.warning("%s: no object passed the filters, so a net trained on it sees nothing; relax them", output)
+
+    with passes_for(output, key, tiles, workers=workers) as passes:
+        steps = _filtered(passes, segmentation, dust, outlier_deviations, minimum_sections)
+        read = _kept(segmentation, list(steps.values())[-1])
+        if fill_holes:
+            # last, so that holes which removed objects leave in others are closed too
+            read = without_holes(passes, "holes_in_sections", read, per_section=True, objects=False)
+            read = without_holes(passes, "holes", read, per_section=False, objects=True)
+        if grow > 0:
+            ungrown = passes.run("ungrown.zarr", _writing(read), create=create)
+            read = _stored(ungrown)
+        later = {"fill_holes": read} if fill_holes else {}
+        if grow > 0:
+            later["grow"] = _grown(segmentation, ungrown, grow)
+
+        def write(paths: Sequence[Path], block: Block) -> None:
+            labels = None
+            for step, read_step in later.items():
+                labels = read_step(block)
+                _save_profiles(paths[0].with_name(step), block, labels)
+            labels = read(block) if labels is None else labels
+            open_volume(paths[0], "r+")[block.write] = labels
+            open_volume(paths[1], "r+")[block.write] = (labels != 0).astype(np.uint8)
+
+        def conclude(paths: Sequence[Path]) -> None:
+            counted = {step: _objects_in(paths[0].with_name(step), tiles) for step in later}
+            _write_counts(paths[2], steps | counted, output)
+
+        def create_all(paths: Sequence[Path]) -> None:
+            create(paths[:2])
+            for step in later:
+                paths[0].with_name(step).mkdir()
+
+        outputs, label = (output, output_mask, output_counts), f"pseudo truth {output.parent.name}"
+        run_blockwise(outputs, key, create_all, write, tiles, label=label, workers=workers, conclude=conclude)
 
 
 def _filtered(
-    labels: NDArray, dust: int, outlier_deviations: float | None, minimum_sections: int, fill: bool
-) -> tuple[NDArray, list[tuple[str, Objects]]]:
-    """Return the labels that are left, and the objects before and after every filter."""
-    steps = [("segmentation", objects_of(labels))]
-    steps.append(("dust", without_dust(steps[-1][1], dust)))
+    passes: Passes, segmentation: Path, dust: int, outlier_deviations: float | None, minimum_sections: int
+) -> Steps:
+    """Return the objects of a segmentation, and those that are left after each of the filters by size."""
+
+    def count(paths: Sequence[Path], block: Block) -> None:
+        _save_profiles(paths[0], block, open_volume(segmentation)[block.write])
+
+    objects = _objects_in(passes.run("objects", count), passes.blocks)
+    steps = {"segmentation": objects}
+    steps["dust"] = objects = without_dust(objects, dust)
     if outlier_deviations is not None:
-        steps.append(("outlier_deviations", without_outliers(steps[-1][1], outlier_deviations)))
-    steps.append(("minimum_sections", without_brief(steps[-1][1], minimum_sections)))
-    kept = keep_objects(labels, steps[-1][1])
-    if fill:
-        # last, so that holes which removed objects leave in others are closed too
-        kept = fill_holes(fill_holes(kept, objects=False), per_section=False)
-        steps.append(("fill_holes", objects_of(kept)))
-    return kept, steps
+        steps["outlier_deviations"] = objects = without_outliers(objects, outlier_deviations)
+    steps["minimum_sections"] = without_brief(objects, minimum_sections)
+    return steps
+
+
+def _kept(segmentation: Path, objects: Objects) -> Read:
+    """Return a way to read the blocks of a segmentation without all but the given objects."""
+    return lambda block: keep_objects(open_volume(segmentation)[block.write], objects)
+
+
+def _stored(volume: Path) -> Read:
+    """Return a way to read the blocks of a volume."""
+    return lambda block: open_volume(volume)[block.write]
+
+
+def _writing(read: Read) -> Work:
+    """Return the work of a pass that stores what `read` returns."""
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        open_volume(paths[0], "r+")[block.write] = read(block)
+
+    return work
+
+
+def _grown(segmentation: Path, ungrown: Path, distance: float) -> Read:
+    """Return a way to read blocks in which objects have grown into the background of the segmentation."""
+
+    def read(block: Block) -> NDArray:
+        volume = open_volume(ungrown)
+        around = clip(block.read, volume.shape)
+        labels, own = volume[around], within(block.write, around)
+        free = open_volume(segmentation)[block.write] == 0
+        return np.where(free, nearest_labels(labels, volume.voxel_size, distance, own), labels[own])
+
+    return read
+
+
+def _save_profiles(folder: Path, block: Block, labels: NDArray) -> None:
+    """Write what objects show in the sections of a block."""
+    found = profiles_of(labels, block.write[0].start)
+    np.savez(folder / f"{block.index}.npz", ids=found.ids, sections=found.sections, voxels=found.voxels)
+
+
+def _objects_in(folder: Path, tiles: Sequence[Block]) -> Objects:
+    """Return the objects whose profiles a pass wrote; holds those of one layer of blocks at a time."""
+
+    def profiles(block: Block) -> Profiles:
+        with np.load(folder / f"{block.index}.npz") as found:
+            return Profiles(**found)
+
+    return join_objects(objects_of(map(profiles, layer)) for layer in layers(tiles))
+
+
+def _write_counts(path: Path, steps: Steps, output: Path) -> None:
+    """Write how many objects and voxels are left after every step, and warn where nothing is."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["step", "objects", "voxels"])
+        for step, objects in steps.items():
+            rows.writerow((step, len(objects), int(objects.voxels.sum())))
+            log.info("%s, %s: %d objects, %d voxels", output, step, len(objects), objects.voxels.sum())
+    if len(list(steps.values())[-1]) == 0:
+        log.warning("%s: no object passed the filters, so a net trained on it sees nothing; relax them", output)

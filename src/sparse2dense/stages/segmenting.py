@@ -11,9 +11,8 @@ import numpy as np
 from sparse2dense.errors import InputError
 from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_in_block, watershed_fragments
 from sparse2dense.ops.overlaps import look_up
-from sparse2dense.volumes.blockwise import Part, directory_output, run_blockwise
+from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, clip, dividing_chunks, snap_up, within
-from sparse2dense.volumes.progress import with_progress
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
@@ -145,8 +144,16 @@ def mask_of(grid: Volume, mask: Path) -> Volume:
     return volume
 
 
-def write_segmentation(fragments: Path, lut: Path, output: Path) -> None:
-    """Write the segmentation that a look-up table makes of fragments, chunk by chunk.
+def write_segmentation(
+    fragments: Path,
+    lut: Path,
+    output: Path,
+    *,
+    block_shape: Sequence[int] = (128, 256, 256),
+    workers: int = 1,
+    part: Part | None = None,
+) -> None:
+    """Write the segmentation that a look-up table makes of fragments, block by block.
 
     Parameters
     ----------
@@ -156,17 +163,30 @@ def write_segmentation(fragments: Path, lut: Path, output: Path) -> None:
         Parquet file of the columns fragment, ascending, and segment.
     output
         Volume to write, uint64, in the place of the fragments; 0 stays 0.
+    block_shape
+        Voxels (z, y, x) of a block, rounded up to whole chunks; no matter for the result.
+    workers
+        Processes that work on blocks.
+    part
+        Number of a part of the blocks and how many parts there are; all, and the end, by default.
 
     Raises InputError when a fragment is missing in the look-up table.
     """
     source = open_volume(fragments)
     table = read_table(lut, "fragment", "segment")
-    record = provenance("write_segmentation", {}, {"fragments": fragments, "lut": lut})
-    tiles = blocks(source.shape, source.array.chunks)
-    with directory_output(output) as partial:
-        target = create_volume(
-            partial, source.shape, "uint64", voxel_size=source.voxel_size, offset=source.offset, labels=True,
+    inputs = {"fragments": fragments, "lut": lut}
+    record = provenance("write_segmentation", {}, inputs)
+
+    def create(paths: Sequence[Path]) -> None:
+        create_volume(
+            paths[0], source.shape, "uint64", voxel_size=source.voxel_size, offset=source.offset, labels=True,
             chunks=source.array.chunks, attributes={"provenance": record},
         )  # fmt: skip
-        for tile in with_progress(tiles, f"segment {output.name}", len(tiles)):
-            target[tile.write] = look_up(source[tile.write], *table)
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        open_volume(paths[0], "r+")[block.write] = look_up(open_volume(fragments)[block.write], *table)
+
+    tile = snap_up(block_shape, source.array.chunks)
+    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    label = f"segment {output.name}"
+    run_blockwise(output, key, create, work, blocks(source.shape, tile), label=label, workers=workers, part=part)

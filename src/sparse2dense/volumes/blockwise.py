@@ -133,7 +133,7 @@ class Manifest:
         leaving = self.root.with_name(f"{self.root.name}.leaving")
         self.root.rename(leaving)
         for output in self.outputs:
-            replace_directory(leaving / output.name, output)
+            replace(leaving / output.name, output)
         remove(leaving)
 
 
@@ -154,12 +154,13 @@ def run_blockwise(
     Parameters
     ----------
     outputs
-        One directory, or all that one rule writes, in the same folder; existing ones are replaced at the end.
+        One directory or file, or all that one rule writes, in the same folder; existing ones are replaced at the end.
     key
         Everything that makes finished blocks valid: settings, hashes or times of inputs, version of the code.
         Partial work under another key is discarded.
     create
-        Makes the empty stores; gets the paths to write to, in the order of `outputs`.
+        Makes the empty stores; gets the paths to write to, in the order of `outputs`. What it puts beside them is for
+        `work` and `conclude`, and goes in the end.
     work
         Computes one block and writes it into the same paths. It may write only its block's voxels, and always the
         same values. With several workers it travels to other processes by cloudpickle, so it must not hold open
@@ -341,7 +342,7 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def replace_directory(partial: Path, output: Path) -> None:
+def replace(partial: Path, output: Path) -> None:
     """Give `partial` the name `output`; what had it moves aside first, so that it is never seen half-deleted."""
     if output.exists() or output.is_symlink():
         waste = waste_path(output)
@@ -364,7 +365,7 @@ def directory_output(path: Path) -> Iterator[Path]:
     except BaseException:
         remove(partial)
         raise
-    replace_directory(partial, path)
+    replace(partial, path)
 
 
 @contextmanager

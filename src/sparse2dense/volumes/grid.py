@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from math import ceil, log, log2
 
 from sparse2dense.errors import InputError
@@ -17,6 +17,8 @@ __all__ = [
     "clip",
     "dividing_chunks",
     "grow",
+    "layers",
+    "moved",
     "snap_up",
     "within",
 ]
@@ -73,6 +75,11 @@ def within(box: Box, around: Box) -> Box:
     return tuple(slice(b.start - a.start, b.stop - a.start) for b, a in zip(box, around, strict=True))
 
 
+def moved(box: Box, steps: Sequence[int]) -> Box:
+    """Return `box` moved by so many voxels per axis."""
+    return tuple(slice(side.start + step, side.stop + step) for side, step in zip(box, steps, strict=True))
+
+
 def snap_up(shape: Sequence[int], unit: Sequence[int]) -> tuple[int, ...]:
     """Round every side of `shape` up to the next multiple of `unit`."""
     return tuple(ceil(side / step) * step for side, step in zip(shape, unit, strict=True))
@@ -109,6 +116,11 @@ def blocks(shape: Sequence[int], block_shape: Sequence[int], halo: Sequence[int]
         )
         tiles.append(Block(index, position, write, grow(write, margin)))
     return tiles
+
+
+def layers(tiles: Sequence[Block]) -> list[list[Block]]:
+    """Return the blocks of each place along the first axis; no two layers have a section in common."""
+    return [list(layer) for _, layer in groupby(tiles, lambda block: block.position[0])]
 
 
 def chunk_shape(shape: Sequence[int], voxel_size: Sequence[float]) -> tuple[int, ...]:

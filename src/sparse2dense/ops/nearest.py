@@ -1,0 +1,152 @@
+"""The nearest label of every voxel within reach, the same in any cut of a volume."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["nearest_labels", "reach_in_voxels"]
+
+
+def reach_in_voxels(reach: float, voxel_size: Sequence[float]) -> tuple[int, ...]:
+    """Return how many voxels along each axis lie within `reach`, which is in voxels of the axis with the smallest."""
+    sizes, limit = _whole_units(reach, voxel_size)
+    return tuple(int(limit / size) for size in sizes)
+
+
+def _whole_units(reach: float, voxel_size: Sequence[float]) -> tuple[list[int], Fraction]:
+    """Return voxel sizes and reach in the largest unit of which all voxel sizes are multiples, exactly as written."""
+    sizes = [Fraction(str(float(size))) for size in voxel_size]
+    common = math.lcm(*(size.denominator for size in sizes))
+    multiples = [int(size * common) for size in sizes]
+    unit = math.gcd(*multiples)
+    sides = [multiple // unit for multiple in multiples]
+    return sides, Fraction(str(float(reach))) * min(sides)
+
+
+def nearest_labels(
+    labels: NDArray, voxel_size: Sequence[float], reach: float, box: Sequence[slice] | None = None
+) -> NDArray:
+    """Give every voxel that is 0 the label nearest to it; those farther than `reach` from all labels stay 0.
+
+    Of equally near labels counts the one at the voxel that is first in the order of z, y, x. Squared distances are
+    whole numbers (up to 2^53, with voxel sizes as decimals), so ties are exact and a voxel depends on nothing but the
+    voxels within reach: a part of a volume with a margin of `reach_in_voxels` gives what the whole volume gives.
+
+    Found axis after axis: the nearest in the row, then among those of the rows of the section, then of the sections,
+    each from near to far and no farther than the nearest so far.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x), any unsigned integers; left as they are.
+    voxel_size
+        Edge lengths per axis in any one unit; distances are measured between the centres of voxels.
+    reach
+        In voxels of the axis with the smallest ones.
+    box
+        Voxels to return, all by default; the others are only looked at.
+
+    Returns
+    -------
+    The type of `labels`, the shape of `box`.
+    """
+    inner = tuple(slice(0, side) for side in labels.shape) if box is None else tuple(box)
+    sides, limit = _whole_units(reach, voxel_size)
+    squares = np.array([float(side * side) for side in sides])
+    bounds = np.array([[side.start, side.stop] for side in inner])
+    shape = (len(labels), *(side.stop - side.start for side in inner[1:]))
+    squared, source = np.empty(shape, np.float64), np.empty(shape, np.int64)
+    filled = labels[inner].copy()
+    if filled.size and not filled.all():
+        _nearest_in_sections(labels, squares, float(limit * limit), bounds, squared, source)
+        _nearest_of_sections(labels, squares[0], float(limit * limit), squared, source, bounds[0], filled)
+    return filled
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_in_sections(
+    labels: NDArray,
+    squares: NDArray[np.float64],
+    limit: float,
+    bounds: NDArray[np.int64],
+    squared: NDArray[np.float64],
+    source: NDArray[np.int64],
+) -> None:
+    """Find for every voxel within `bounds` of y and x the nearest label of its section.
+
+    `squared` gets the square of the distance, infinite beyond the limit; `source` the place in the flat section.
+    """
+    rows, columns = labels.shape[1:]
+    top, left = bounds[1, 0], bounds[2, 0]
+    in_row = np.empty((rows, squared.shape[2]), np.int64)
+    for z in range(labels.shape[0]):
+        for y in range(rows):
+            _nearest_in_row(labels[z, y], left, in_row[y])
+        for y in range(squared.shape[1]):
+            for x in range(squared.shape[2]):
+                best, found, step = limit, -1, 0
+                while squares[1] * step * step <= best:
+                    for row in (y + top - step, y + top + step):
+                        if 0 <= row < rows and in_row[row, x] >= 0:
+                            across = in_row[row, x] - left - x
+                            distance = squares[2] * across * across + squares[1] * step * step
+                            # of equals before this row, the farther comes first in order; of those behind, the nearer
+                            if distance < best or (distance == best and (found < 0 or row < y + top)):
+                                best, found = distance, row * columns + in_row[row, x]
+                    step += 1
+                squared[z, y, x] = best if found >= 0 else np.inf
+                source[z, y, x] = found
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_in_row(row: NDArray, left: int, nearest: NDArray[np.int64]) -> None:
+    """Find the column of the nearest label, -1 where there is none, for the columns from `left` on."""
+    last = -1
+    for x in range(left + nearest.size):
+        if row[x] != 0:
+            last = x
+        if x >= left:
+            nearest[x - left] = last
+    following = -1
+    for x in range(row.size - 1, left - 1, -1):
+        if row[x] != 0:
+            following = x
+        if x < left + nearest.size and following >= 0:
+            before = nearest[x - left]
+            if before < 0 or following - x < x - before:
+                nearest[x - left] = following
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_of_sections(
+    labels: NDArray,
+    square: float,
+    limit: float,
+    squared: NDArray[np.float64],
+    source: NDArray[np.int64],
+    bounds: NDArray[np.int64],
+    filled: NDArray,
+) -> None:
+    """Give voxels of `filled` that are 0 the nearest of the labels found in sections."""
+    depth = labels.shape[0]
+    columns = labels.shape[2]
+    for z in range(bounds[0], bounds[1]):
+        for y in range(filled.shape[1]):
+            for x in range(filled.shape[2]):
+                if filled[z - bounds[0], y, x] != 0:
+                    continue
+                best, found, step = limit, -1, 0
+                while square * step * step <= best:
+                    for section in (z - step, z + step):
+                        if 0 <= section < depth:
+                            distance = squared[section, y, x] + square * step * step
+                            if distance < best or (distance == best and (found < 0 or section < z)):
+                                best, found = distance, section
+                    step += 1
+                if found >= 0:
+                    place = source[found, y, x]
+                    filled[z - bounds[0], y, x] = labels[found, place // columns, place % columns]
