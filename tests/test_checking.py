@@ -87,8 +87,14 @@ def test_offset_longer_than_a_volume_is_refused(tmp_path: Path) -> None:
     ]
 
 
-def test_volume_too_large_for_this_machine_is_warned_of() -> None:
-    """Segmentation holds a volume in memory; a warning says how much, no error, for another machine may do it."""
+def test_blocks_too_large_for_this_machine_are_warned_of() -> None:
+    """Memory grows with blocks, not volumes; a warning says how much, no error, for another machine may do it."""
     facts = {"small": {"shape": [100, 100, 100]}, "huge": {"shape": [10**4, 10**5, 10**5]}}
-    (warning,) = memory_warnings(facts)
-    assert "huge needs about 6400000 GB" in warning
+    settings: dict[str, Any] = {
+        "segment": {"block": [128, 256, 256], "context": [16, 32, 32]},
+        "evaluate": {"reach": 32},
+    }
+    assert list(memory_warnings(facts, settings)) == []
+    settings["segment"]["block"] = [10**4, 10**5, 10**5]
+    (warning,) = memory_warnings(facts, settings)
+    assert "the blocks of volume huge need about 16000000 GB" in warning

@@ -20,7 +20,7 @@ if not REFUSED:
     if workflow.is_main_process:
         # Here and not in a job, so that nothing has started yet, and nothing already computed is given up.
         REFUSED, FOUND = input_problems(config)
-        for warning in memory_warnings(FOUND):
+        for warning in memory_warnings(FOUND, config):
             logger.warning(warning)
 if REFUSED:
     raise WorkflowError("The configuration or its input can't be used.", *map(str, REFUSED))

@@ -17,8 +17,9 @@ __all__ = ["check_run", "input_problems", "memory_warnings"]
 log = logging.getLogger(__name__)
 
 IMPORT_KEYS = ("dataset", "voxel_size", "offset", "crop")
-# Segmentation holds a volume in memory: three float32 affinities, fragments, and what watershed and sorting need.
-SEGMENTATION_BYTES = 64
+WORKERS = 2
+BLOCK_BYTES = 80
+"""Per voxel of a block with all that is read around it; counting overlaps, the most demanding stage, needs 70."""
 
 
 def check_run(config: Mapping[str, Any], output: Path) -> None:
@@ -27,7 +28,7 @@ def check_run(config: Mapping[str, Any], output: Path) -> None:
     Parameters
     ----------
     config
-        The blocks `volumes` and `nets` of a configuration with its defaults.
+        The blocks `volumes`, `nets`, `segment` and `evaluate` of a configuration with its defaults.
     output
         JSON file with `volumes` and `warnings`.
 
@@ -41,7 +42,7 @@ def check_run(config: Mapping[str, Any], output: Path) -> None:
         log.error("%s", problem)
     if problems:
         raise problems[-1]
-    warnings = list(memory_warnings(found))
+    warnings = list(memory_warnings(found, config))
     for warning in warnings:
         log.warning(warning)
     with atomic_file(output) as file:
@@ -125,15 +126,18 @@ def offset_problems(name: str, nets: Mapping[str, Any], shape: list[int]) -> Ite
                 )
 
 
-def memory_warnings(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a warning for every volume that is too large to be segmented in the memory of this machine."""
+def memory_warnings(found: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a warning for every volume whose blocks are too large for the memory of this machine."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    segment, reach = config["segment"], config["evaluate"]["reach"]
     for name, facts in found.items():
-        needed = prod(facts["shape"]) * SEGMENTATION_BYTES
+        around = (max(context, reach) for context in segment["context"])
+        sides = zip(facts["shape"], segment["block"], around, strict=True)
+        needed = WORKERS * prod(min(side, block + 2 * margin) for side, block, margin in sides) * BLOCK_BYTES
         if needed > memory:
             yield (
-                f"volume {name} needs about {needed / 1e9:.0f} GB to be segmented, and this machine has "
-                f"{memory / 1e9:.0f} GB; segment a crop, or run on a machine with more memory"
+                f"the blocks of volume {name} need about {needed / 1e9:.0f} GB, and this machine has "
+                f"{memory / 1e9:.0f} GB; choose a smaller `segment.block`, or a machine with more memory"
             )
 
 
