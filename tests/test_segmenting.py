@@ -16,7 +16,7 @@ from sparse2dense.ops.graph import region_graph
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.stages import segmenting
-from sparse2dense.stages.agglomerating import cut_merge_tree, make_graph, make_merge_tree, read_merge_tree
+from sparse2dense.stages.agglomerating import make_graph, make_lut, make_merge_tree, read_merge_tree
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
 from sparse2dense.volumes.grid import blocks
 from sparse2dense.volumes.tables import read_table, table_facts, write_table
@@ -44,7 +44,7 @@ def test_the_whole_way_gives_what_the_functions_give(affinities: Path, tmp_path:
     make_fragments(affinities, tmp_path / "fragments.zarr", seed_distance=5, debris=3)
     make_graph(affinities, tmp_path / "fragments.zarr", tmp_path / "graph")
     make_merge_tree(tmp_path / "graph", tmp_path / "merge_tree.parquet")
-    cut_merge_tree(tmp_path / "merge_tree.parquet", tmp_path / "luts/0.58.parquet", threshold=0.58)
+    make_lut(tmp_path / "merge_tree.parquet", tmp_path / "luts/0.58.parquet", threshold=0.58)
     write_segmentation(tmp_path / "fragments.zarr", tmp_path / "luts/0.58.parquet", tmp_path / "segmentation/0.58.zarr")
 
     source = open_volume(affinities)
@@ -87,7 +87,7 @@ def test_the_same_settings_give_the_same_bytes(affinities: Path, tmp_path: Path)
         make_fragments(affinities, tmp_path / "fragments.zarr")
         make_graph(affinities, tmp_path / "fragments.zarr", tmp_path / "graph")
         make_merge_tree(tmp_path / "graph", tmp_path / "merge_tree.parquet")
-        cut_merge_tree(tmp_path / "merge_tree.parquet", tmp_path / "lut.parquet", threshold="0.4")
+        make_lut(tmp_path / "merge_tree.parquet", tmp_path / "lut.parquet", threshold="0.4")
         files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
         outputs.append({path: path.read_bytes() for path in files})
     assert outputs[0] == outputs[1]
@@ -103,7 +103,7 @@ def test_fragments_that_never_merge_are_in_the_tree(tmp_path: Path) -> None:
     make_fragments(source, tmp_path / "fragments.zarr")
     make_graph(source, tmp_path / "fragments.zarr", tmp_path / "graph")
     make_merge_tree(tmp_path / "graph", tmp_path / "tree.parquet")
-    cut_merge_tree(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold=1)
+    make_lut(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold=1)
     assert read_merge_tree(tmp_path / "tree.parquet").fragments.tolist() == [1, 2]
     assert read_table(tmp_path / "lut.parquet", "segment")[0].tolist() == [1, 2]
 
@@ -114,7 +114,7 @@ def test_no_foreground_goes_through(tmp_path: Path) -> None:
     make_fragments(source, tmp_path / "fragments.zarr")
     make_graph(source, tmp_path / "fragments.zarr", tmp_path / "graph")
     make_merge_tree(tmp_path / "graph", tmp_path / "tree.parquet")
-    cut_merge_tree(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold=0.5)
+    make_lut(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold=0.5)
     write_segmentation(tmp_path / "fragments.zarr", tmp_path / "lut.parquet", tmp_path / "segmentation.zarr")
     assert not open_volume(tmp_path / "segmentation.zarr")[...].any()
 

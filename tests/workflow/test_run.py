@@ -73,7 +73,7 @@ def test_a_named_threshold_costs_a_look_up(tiny_run: Path) -> None:
     """Asking for the segmentation of a threshold cuts the tree and writes the volume, and does nothing else."""
     target = RUN / "held_out/pseudo/segmentation/0.58.zarr"
     outcome = snakemake(tiny_run, str(target))
-    assert started(outcome) == ["cut_merge_tree", "write_segmentation"]
+    assert started(outcome) == ["make_lut", "write_segmentation"]
     lut = pq.read_table(tiny_run / RUN / "held_out/pseudo/luts/0.58.parquet")
     assert set(lut.column_names) == {"fragment", "segment"}
 

@@ -32,6 +32,9 @@ ANNOTATED, UNLABELLED, TEST = (
 )
 DENSE = [name for name in ANNOTATED if {"truth", "phantom"} & set(config["volumes"][name])]
 TRACKS = config["evaluate"]["tracks"]
+MUTEX = config["segment"]["method"] == "mutex"
+# What gives the segments of every threshold.
+PARTITIONS = "<results>/{volume}/{track}/" + ("graph" if MUTEX else "merge_tree.parquet")
 PREDICTED_2D = PREDICTED[config["nets"]["2d"]["kind"]]
 PREDICTED_3D = PREDICTED[config["nets"]["3d"]["kind"]]
 LIFTED = LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]]

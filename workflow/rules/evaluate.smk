@@ -45,7 +45,7 @@ rule score:
     """Score every threshold."""
     input:
         overlaps=rules.count_overlaps.output.overlaps,
-        tree="<results>/{volume}/{track}/merge_tree.parquet",
+        partitions=PARTITIONS,
     output:
         scores=report(
             "<results>/{volume}/{track}/scores.csv",
@@ -66,6 +66,7 @@ rule score:
     params:
         code=code_hash("stages.evaluating"),
         thresholds=threshold_names(config["segment"]["thresholds"]),
+        repulsion=config["segment"]["repulsion"],
     script:
         "../scripts/score.py"
 

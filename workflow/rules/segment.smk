@@ -60,7 +60,8 @@ rule make_graph:
         runtime=growing(120),
     params:
         code=code_hash("stages.agglomerating"),
-        histogram=config["segment"]["merge_function"] != "mean",
+        histogram=not MUTEX and config["segment"]["merge_function"] != "mean",
+        long_range=MUTEX,
         block=config["segment"]["block"],
     script:
         "../scripts/make_graph.py"
@@ -101,17 +102,17 @@ rule make_merge_tree:
         "../scripts/make_merge_tree.py"
 
 
-rule cut_merge_tree:
+rule make_lut:
     """Look up the segment of every fragment at a threshold, given in the file's name, `best` or `chosen`."""
     input:
         unpack(threshold_file),
-        tree=rules.make_merge_tree.output.tree,
+        partitions=PARTITIONS,
     output:
         lut="<results>/{volume}/{track}/luts/{threshold}.parquet",
     log:
-        "<logs>/cut_merge_tree/{volume}.{track}.{threshold}.log",
+        "<logs>/make_lut/{volume}.{track}.{threshold}.log",
     benchmark:
-        "<benchmarks>/cut_merge_tree/{volume}.{track}.{threshold}.tsv"
+        "<benchmarks>/make_lut/{volume}.{track}.{threshold}.tsv"
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 1
@@ -120,15 +121,16 @@ rule cut_merge_tree:
         runtime=growing(30),
     params:
         code=code_hash("stages.agglomerating", "stages.evaluating"),
+        repulsion=config["segment"]["repulsion"],
     script:
-        "../scripts/cut_merge_tree.py"
+        "../scripts/make_lut.py"
 
 
 rule write_segmentation:
     """Write the segmentation of a threshold as a volume, block by block."""
     input:
         fragments=rules.make_fragments.output.fragments,
-        lut=rules.cut_merge_tree.output.lut,
+        lut=rules.make_lut.output.lut,
         parts=parts("<results>/{volume}/{track}/segmentation/{threshold}.zarr"),
     output:
         segmentation=directory("<results>/{volume}/{track}/segmentation/{threshold}.zarr"),
@@ -152,7 +154,7 @@ rule write_segmentation:
 use rule write_segmentation as write_segmentation_part with:
     input:
         fragments=rules.make_fragments.output.fragments,
-        lut=rules.cut_merge_tree.output.lut,
+        lut=rules.make_lut.output.lut,
     output:
         temp("<results>/{volume}/{track}/segmentation/{threshold}.zarr.parts/{part}.json"),
     log:

@@ -17,6 +17,7 @@ with shared_output(Path(snakemake.output[0])) as (output, part):
         Path(snakemake.input.fragments),
         output,
         histogram=snakemake.params.histogram,
+        long_range=snakemake.params.long_range,
         block_shape=snakemake.params.block,
         workers=snakemake.threads,
         part=part,

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 start_log(Path(snakemake.log[0]))
 score_thresholds(
     Path(snakemake.input.overlaps),
-    Path(snakemake.input.tree),
+    Path(snakemake.input.partitions),
     Path(snakemake.output.scores),
     volume=snakemake.wildcards.volume,
     track=snakemake.wildcards.track,
     thresholds=snakemake.params.thresholds,
+    repulsion=snakemake.params.repulsion,
 )

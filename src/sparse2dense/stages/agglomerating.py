@@ -11,6 +11,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.fragments import nearest_channels
 from sparse2dense.ops.graph import RegionGraph, merge_graphs, region_graph
+from sparse2dense.ops.mutex_sweep import MutexSweep
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.segmenting import offsets_of
 from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
@@ -19,7 +20,7 @@ from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table, table_facts, write_table
 from sparse2dense.volumes.volume import open_volume
 
-__all__ = ["cut_merge_tree", "make_graph", "make_merge_tree", "read_graph", "read_merge_tree"]
+__all__ = ["make_graph", "make_lut", "make_merge_tree", "read_graph", "read_merge_tree", "read_partitions"]
 
 log = logging.getLogger(__name__)
 
@@ -169,20 +170,33 @@ def read_merge_tree(path: Path) -> MergeTree:
     return MergeTree(np.unique(np.concatenate([a, b])), a[merged], b[merged], score[merged])
 
 
-def cut_merge_tree(tree: Path, output: Path, *, threshold: Threshold) -> None:
-    """Write the segment of every fragment after all merges of a score below `threshold`.
+def read_partitions(path: Path, repulsion: float = 0.0) -> MergeTree | MutexSweep:
+    """Return what gives a partition for every threshold: a merge tree, or the mutex watersheds of a graph.
 
     Parameters
     ----------
-    tree
-        As `make_merge_tree` writes it.
+    path
+        As `make_merge_tree` or `make_graph` wrote it.
+    repulsion
+        Of the mutex watersheds, see `ops.mutex_sweep`.
+    """
+    return MutexSweep(read_graph(path), repulsion) if path.is_dir() else read_merge_tree(path)
+
+
+def make_lut(source: Path, output: Path, *, threshold: Threshold, repulsion: float = 0.0) -> None:
+    """Write the segment of every fragment at a threshold.
+
+    Parameters
+    ----------
+    source, repulsion
+        As in `read_partitions`.
     output
         Parquet file of the columns fragment and segment (uint64), ordered by fragment; segments are 1..K.
     threshold
         Its exact decimal goes into the metadata.
     """
-    fragments, segments = read_merge_tree(tree).cut(threshold)
+    fragments, segments = read_partitions(source, repulsion).cut(threshold)
     name = threshold_name(threshold)
-    record = provenance("cut_merge_tree", {"threshold": name}, {"tree": tree})
+    record = provenance("make_lut", {"threshold": name, "repulsion": repulsion}, {"source": source})
     write_table(output, {"fragment": fragments, "segment": segments}, {"threshold": name, "provenance": record})
     log.info("%s: %d fragments in %d segments", output, len(fragments), segments.max(initial=0))

@@ -17,7 +17,7 @@ from sparse2dense.ops.nearest import nearest_labels, reach_in_voxels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import OverlapTable, merge, overlaps, score
 from sparse2dense.ops.thresholds import Threshold, threshold_name
-from sparse2dense.stages.agglomerating import read_merge_tree
+from sparse2dense.stages.agglomerating import read_partitions
 from sparse2dense.stages.segmenting import mask_of
 from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
 from sparse2dense.volumes.grid import Block, Box, blocks, clip, grow, moved, within
@@ -203,16 +203,23 @@ def shared_boxes(first: Volume, second: Volume) -> tuple[Box, Box]:
 
 
 def score_thresholds(
-    table: Path, tree: Path, output: Path, *, thresholds: Sequence[Threshold], volume: str, track: str
+    table: Path,
+    partitions: Path,
+    output: Path,
+    *,
+    thresholds: Sequence[Threshold],
+    volume: str,
+    track: str,
+    repulsion: float = 0.0,
 ) -> None:
-    """Score the segmentation of every threshold, in both conventions, from the table of overlaps and the merge tree.
+    """Score the segmentation of every threshold, in both conventions, from the table of overlaps alone.
 
     Parameters
     ----------
     table
         As `count_overlaps` writes it.
-    tree
-        As `agglomerating.make_merge_tree` writes it.
+    partitions, repulsion
+        As in `agglomerating.read_partitions`.
     output
         CSV file, a row per convention and threshold: volume, track, convention, threshold (an exact decimal) and the
         scores of `ops.scores.score`.
@@ -221,22 +228,22 @@ def score_thresholds(
     volume, track
         What is scored, for the first columns.
     """
-    convention, section, truth, fragment, voxels = read_table(
-        table, "convention", "section", "truth", "fragment", "voxels"
-    )
-    merges = read_merge_tree(tree)
+    names = ("convention", "section", "truth", "fragment", "voxels")
+    convention, section, truth, fragment, voxels = read_table(table, *names)
+    known = read_partitions(partitions, repulsion)
+    counted = {name: convention == name for name in CONVENTIONS}
+    objects = {name: _within(section[mine], truth[mine]) for name, mine in counted.items()}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in CONVENTIONS}
+    for threshold in map(threshold_name, thresholds):
+        cut = known.cut(threshold)
+        for name, mine in counted.items():
+            segments = _within(section[mine], look_up(fragment[mine], *cut))
+            scores = score(merge([OverlapTable(objects[name], segments, voxels[mine])]))
+            found[name].append({"convention": name, "threshold": threshold, **scores})
     with atomic_file(output) as partial, partial.open("w", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         rows.writeheader()
-        for name in CONVENTIONS:
-            mine = convention == name
-            where, ids, sizes = section[mine], fragment[mine], voxels[mine]
-            objects = _within(where, truth[mine])
-            for threshold in map(threshold_name, thresholds):
-                segments = _within(where, look_up(ids, *merges.cut(threshold)))
-                found = score(merge([OverlapTable(objects, segments, sizes)]))
-                head = {"volume": volume, "track": track, "convention": name, "threshold": threshold}
-                rows.writerow({**head, **found})
+        rows.writerows({"volume": volume, "track": track, **row} for name in CONVENTIONS for row in found[name])
 
 
 def _within(section: NDArray[np.int64], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
