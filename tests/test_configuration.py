@@ -13,6 +13,8 @@ import yaml
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
+from sparse2dense.ops.mutex_fragments import mutex_fragments
+from sparse2dense.ops.mutex_sweep import MutexSweep
 from sparse2dense.ops.phantom import PhantomSettings
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
@@ -287,8 +289,12 @@ def test_defaults_agree_with_the_library() -> None:
 def test_settings_are_parameters_of_the_library() -> None:
     """Blocks that are handed on key by key hold no key the function does not know."""
     full = complete(painted(), SCHEMA)
-    fragments = set(full["segment"]["fragments"]) - {"only_tissue"}
+    fragments = set(full["segment"]["fragments"]) - {"only_tissue", "method"}
     assert fragments <= set(inspect.signature(make_fragments).parameters)
+    mutex = full["segment"]["fragments"]["mutex"]
+    defaults = inspect.signature(mutex_fragments).parameters
+    assert {name: list(v) if isinstance(v := defaults[name].default, tuple) else v for name in mutex} == mutex
+    assert full["segment"]["repulsion"] == MutexSweep.repulsion
     filters = set(full["pseudo_truth"]) - {"threshold"}
     assert filters <= set(inspect.signature(make_pseudo_truth).parameters)
 

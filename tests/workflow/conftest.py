@@ -1,5 +1,6 @@
 """One run of the tiny workflow, shared by the tests that look at what it left."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,9 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tiny")
     snakemake(directory)
     return directory
+
+
+@pytest.fixture
+def finished(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, for a test to change."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "run", symlinks=True))

@@ -3,18 +3,10 @@
 import shutil
 from pathlib import Path
 
-import pytest
-
 from sparse2dense.volumes.volume import open_volume
 from tests.workflow.invocation import TINY, snakemake, started, written
 
 RUN = Path("results/tiny/held_out")
-
-
-@pytest.fixture
-def finished(tiny_run: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run, for a test to change."""
-    return Path(shutil.copytree(tiny_run, tmp_path / "run", symlinks=True))
 
 
 def test_finished_results_stay_when_the_number_of_jobs_changes(finished: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 
+from snakemake.io import IOFile
 from snakemake.logging import logger
 
 from sparse2dense.ops.thresholds import threshold_name
@@ -70,7 +71,7 @@ def parts(output):
     def records(wildcards):
         made = workflow.pathvars.apply(output.format(**dict(wildcards.items())))
         if Path(made).exists():
-            return [name for name in workflow.persistence.input(made) or [] if ".parts/" in name]
+            return [name for name in workflow.persistence.input(IOFile(made)) or [] if ".parts/" in name]
         return part_records(output, of_volume("jobs")(wildcards))
 
     return records
@@ -151,6 +152,15 @@ def tissue_file(wildcards):
     """The mask outside of which there are no fragments, where it is asked for."""
     wanted = config["segment"]["fragments"]["only_tissue"]
     return {"tissue": f"<results>/{wildcards.volume}/tissue.zarr"} if wanted else {}
+
+
+def fragment_settings():
+    """How fragments are made: the keys that the library knows, those of mutex watershed only where it is chosen."""
+    settings = {
+        key: value for key, value in config["segment"]["fragments"].items() if key not in ("only_tissue", "method")
+    }
+    chosen = config["segment"]["fragments"]["method"] == "mutex"
+    return settings | {"mutex": settings["mutex"] | {"seed": config["seed"]} if chosen else None}
 
 
 def threshold_file(wildcards):

@@ -21,7 +21,7 @@ rule make_fragments:
         runtime=growing(120),
     params:
         code=code_hash("stages.segmenting"),
-        fragments={key: value for key, value in config["segment"]["fragments"].items() if key != "only_tissue"},
+        fragments=fragment_settings(),
         block=config["segment"]["block"],
         context=config["segment"]["context"],
     script:

@@ -17,10 +17,12 @@ from sparse2dense.ops.watershed import seeded_watershed, window_maximum
 __all__ = [
     "component_fragments",
     "crop_fragments",
+    "fill_fragments",
     "filter_fragments",
     "nearest_affinities",
     "nearest_channels",
     "number_in_block",
+    "split_fragments",
     "watershed_fragments",
 ]
 
@@ -199,7 +201,7 @@ def watershed_fragments(
         faces = [cut[axis] if axis in axes else (False, False) for axis in range(3)]
         keep = _worth_keeping(found, values, known, axes, minimum_affinity, debris, faces)
         last = _renumber(found, keep, last, fragments[piece])
-    return _filled(fragments, mask) if fill_holes else fragments
+    return fill_fragments(fragments, mask) if fill_holes else fragments
 
 
 def _seeded_watershed(
@@ -299,15 +301,16 @@ def _renumber(labels: NDArray, keep: NDArray[np.bool_], last: int, result: NDArr
     return last
 
 
-def _filled(fragments: NDArray[np.uint64], mask: NDArray | None) -> NDArray[np.uint64]:
+def fill_fragments(fragments: NDArray[np.uint64], mask: NDArray | None = None) -> NDArray[np.uint64]:
+    """Give background that one fragment encloses in a section to it, but where `mask` is 0; what is parted is split."""
     filled = fill_section_holes(fragments, objects=False)
     if mask is None:
         return filled
     filled[mask == 0] = 0
-    return _connected(filled)  # a mask inside a hole can part what fills it from the fragment
+    return split_fragments(filled)  # a mask inside a hole can part what fills it from the fragment
 
 
-def _connected(fragments: NDArray) -> NDArray[np.uint64]:
+def split_fragments(fragments: NDArray) -> NDArray[np.uint64]:
     """Split fragments into what is connected through faces, numbered 1..n in the order of their first voxel."""
     parts, count = cc3d.connected_components(fragments, connectivity=6, return_N=True, out_dtype=np.uint32)
     numbered = np.zeros(fragments.shape, np.uint64)
@@ -324,7 +327,7 @@ def crop_fragments(fragments: NDArray[np.uint64], box: Sequence[slice]) -> NDArr
     -------
     uint64 of the shape of the box, each connected through faces, 1..n in the order of their first voxel.
     """
-    return _connected(np.ascontiguousarray(fragments[tuple(box)]))
+    return split_fragments(np.ascontiguousarray(fragments[tuple(box)]))
 
 
 def number_in_block(fragments: NDArray[np.uint64], block: int, voxels: int) -> NDArray[np.uint64]:

@@ -40,12 +40,17 @@ class MutexSweep:
     repulsion: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.graph.far_count is None or not self.repulsion >= 0:
+        if self.graph.far_count is None:
             raise InputError(
-                f"mutex watershed with repulsion {self.repulsion} on a region graph "
-                f"{'without' if self.graph.far_count is None else 'with'} edges over longer range",
-                allowed="a graph extracted with long_range=True, and a repulsion of at least 0",
-                remedy="extract the graph again, or correct segment.repulsion in the configuration",
+                "mutex watershed on a region graph without edges over longer range",
+                allowed="a graph extracted with long_range=True",
+                remedy="extract the graph again",
+            )
+        if not self.repulsion >= 0:
+            raise InputError(
+                f"mutex watershed with repulsion {self.repulsion}",
+                allowed="at least 0",
+                remedy="correct segment.repulsion in the configuration",
             )
 
     @property

@@ -1,7 +1,7 @@
 """Fragments of affinities, and the segmentation that a look-up table makes of them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_in_block, watershed_fragments
+from sparse2dense.ops.mutex_fragments import mutex_fragments, section_channels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, clip, dividing_chunks, snap_up, within
@@ -32,6 +33,7 @@ def make_fragments(
     minimum_affinity: float = 0.0,
     debris: int = 0,
     fill_holes: bool = False,
+    mutex: Mapping[str, Any] | None = None,
     mask: Path | None = None,
     block_shape: Sequence[int] = (128, 256, 256),
     context: Sequence[int] = (16, 32, 32),
@@ -52,6 +54,9 @@ def make_fragments(
         Volume to write, uint64 (z, y, x), 0 is background; its chunks divide the blocks.
     per_section, seed_distance, boundary_threshold, minimum_affinity, debris, fill_holes
         As in `ops.fragments.watershed_fragments`.
+    mutex
+        Make fragments by mutex watershed instead, with these arguments of `ops.mutex_fragments`: near_bias, far_bias,
+        far_stride, randomized_strides, noise and seed.
     mask
         Volume of the same place and shape; where it is 0 there are no fragments.
     block_shape
@@ -68,14 +73,19 @@ def make_fragments(
     source = open_volume(affinities)
     settings: dict[str, Any] = {
         "per_section": per_section,
-        "seed_distance": seed_distance,
-        "boundary_threshold": boundary_threshold,
         "minimum_affinity": minimum_affinity,
         "debris": debris,
         "fill_holes": fill_holes,
     }
+    if mutex is None:
+        settings |= {"seed_distance": seed_distance, "boundary_threshold": boundary_threshold}
+    else:
+        settings |= mutex
     offsets, shape = offsets_of(source), source.spatial_shape
-    channels = nearest_channels(offsets, (1, 2) if per_section else (0, 1, 2))
+    if mutex is None:
+        channels = nearest_channels(offsets, (1, 2) if per_section else (0, 1, 2))
+    else:
+        channels = section_channels(offsets) if per_section else list(range(len(offsets)))
     if mask is not None:
         mask_of(source, mask)
     tile, chunks = _tiling(shape, block_shape, chunk_shape(shape, source.voxel_size))
@@ -91,13 +101,15 @@ def make_fragments(
 
     def work(paths: Sequence[Path], block: Block) -> None:
         values, read = open_volume(affinities), clip(block.read, shape)
-        found = watershed_fragments(
+        # blocks draw their own random numbers, each always the same
+        own = {"voxel_size": values.voxel_size} if mutex is None else {"seed": (mutex["seed"] << 32) + block.index}
+        over_segment = watershed_fragments if mutex is None else mutex_fragments
+        found = over_segment(
             np.stack([values[(channel, *read)] for channel in channels]),
             offsets=[offsets[channel] for channel in channels],
-            voxel_size=values.voxel_size,
             mask=None if mask is None else open_volume(mask)[read],
             cut=[(side.start > 0, side.stop < end) for side, end in zip(read, shape, strict=True)],
-            **settings,
+            **{**settings, **own},
         )
         if read != block.write:
             found = crop_fragments(found, within(block.write, read))
