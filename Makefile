@@ -42,7 +42,7 @@ clean:
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --disable-pip-version-check --quiet -e ".[dev,mutex]"
+	.venv-lock/bin/pip install --disable-pip-version-check --quiet -e ".[dev,peers]"
 	head -2 requirements.lock > requirements.lock.new
 	.venv-lock/bin/pip freeze --all --exclude-editable | sed 's/+cpu$$//' | grep -v '^pip==' >> requirements.lock.new
 	mv requirements.lock.new requirements.lock

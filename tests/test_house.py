@@ -150,7 +150,7 @@ def test_environments_name_the_same_versions() -> None:
     """The conda environment holds what pyproject.toml asks for, in the same words."""
     environment = yaml.safe_load((ROOT / "envs/sparse2dense.yaml").read_text())
     from_pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert from_pip == [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["mutex"]]
+    assert from_pip == PROJECT["dependencies"]
 
 
 def test_lock_fits_the_project() -> None:
@@ -159,7 +159,7 @@ def test_lock_fits_the_project() -> None:
     pinned: dict[str, str] = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in lines)}
     assert not any("+" in pin for pin in pinned.values()), "a version that only one index has"
     extras = PROJECT["optional-dependencies"]
-    for text in [*PROJECT["dependencies"], *extras["mutex"], *extras["dev"]]:
+    for text in [*PROJECT["dependencies"], *extras["peers"], *extras["dev"]]:
         wanted = Requirement(text)
         assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, text
     assert version("snakemake") == pinned["snakemake"], "the tests run in another environment than the locked one"

@@ -16,7 +16,7 @@ import numpy as np
 
 __all__ = ["content_hash", "identity", "peak_memory_mb", "provenance"]
 
-PACKAGES = ("sparse2dense", "numpy", "zarr", "scipy", "torch", "waterz", "daisy")
+PACKAGES = ("sparse2dense", "numpy", "zarr", "scipy", "numba", "torch", "daisy")
 
 
 def plain(value: Any) -> Any:
