@@ -242,16 +242,18 @@ def test_no_interior_leaves_it_unscored_and_judges_by_all(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "best.json").read_text())["convention"] == "all"
 
 
-def table_of(path: Path, volume: str, sums: dict[str, float]) -> Path:
-    """Write a table of scores with the given interior VOI sums."""
+def table_of(path: Path, volume: str, sums: dict[str, float], merges: dict[str, float] | None = None) -> Path:
+    """Write a table of scores with the given interior VOI sums, of which some is merge."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS, restval=0.5)
         rows.writeheader()
         for threshold, voi_sum in sums.items():
             head = {"volume": volume, "track": "pseudo", "threshold": threshold}
-            rows.writerow({**head, "convention": "all", "voi_sum": 9 - voi_sum})
-            rows.writerow({**head, "convention": "interior", "voi_sum": voi_sum})
+            merge = (merges or {}).get(threshold, 0.0)
+            for convention, value in (("all", 9 - voi_sum), ("interior", voi_sum)):
+                parts = {"voi_sum": value, "voi_split": value - merge, "voi_merge": merge}
+                rows.writerow({**head, "convention": convention, **parts})
     return path
 
 
@@ -262,8 +264,18 @@ def test_the_threshold_is_best_on_average_over_the_annotated_volumes(tmp_path: P
     content = json.loads((tmp_path / "thresholds/pseudo.json").read_text())
     assert content["threshold"] == 0.29  # ties go to the lower threshold; 0.9 isn't scored on both
     assert content["voi_sum"] == 2.25
-    assert content["reason"] == "lowest mean VOI sum 2.250 bits (interior) on the annotation of one, two"
+    assert content["reason"] == (
+        "lowest VOI split + 2 x merge, a mean of 2.250 bits (interior), on the annotation of one, two"
+    )
     assert read_threshold(tmp_path / "thresholds/pseudo.json") == "0.29"
+
+
+def test_merges_weigh_more_where_a_threshold_is_chosen(tmp_path: Path) -> None:
+    """Sections show few of the merges there are: of two thresholds of one VOI sum, that with fewer is chosen."""
+    table = table_of(tmp_path / "scores.csv", "one", {"0.1": 1.1, "0.2": 1.0}, {"0.1": 0.1, "0.2": 0.5})
+    for weight, expected in ((2.0, "0.1"), (1.0, "0.2")):
+        choose_threshold([table], tmp_path / "chosen.json", merge_weight=weight)
+        assert read_threshold(tmp_path / "chosen.json") == expected
 
 
 def test_best_and_chosen_are_told_apart(tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def test_other_thresholds_only_score_again(tiny_run: Path) -> None:
     chosen = json.loads(before)["threshold"]
     finer = written(tiny_run, {"segment": {"thresholds": sorted({chosen, 0.9975, 0.9985})}})
     outcome = snakemake(tiny_run, configfiles=(TINY, finer))
-    expensive = re.compile(r"train|predict|make_(?!lut)|import|annotate|slice|mask|count|figure_(annot|pred|aff|frag|pseudo)")
+    expensive = re.compile(
+        r"train|predict|make_(?!lut)|import|annotate|slice|mask|count|figure_(annot|pred|aff|frag|pseudo)"
+    )
     assert not [rule for rule in started(outcome) if expensive.match(rule)]
     assert {"score", "choose_threshold", "find_best", "write_report"} <= set(started(outcome))
     snakemake(tiny_run)

@@ -89,6 +89,7 @@ checkpoint choose_threshold:
         runtime=growing(30),
     params:
         code=code_hash("stages.evaluating"),
+        merge_weight=config["evaluate"]["merge_weight"],
     script:
         "../scripts/choose_threshold.py"
 

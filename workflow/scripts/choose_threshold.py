@@ -10,4 +10,8 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-choose_threshold([Path(path) for path in snakemake.input.scores], Path(snakemake.output.json))
+choose_threshold(
+    [Path(path) for path in snakemake.input.scores],
+    Path(snakemake.output.json),
+    merge_weight=snakemake.params.merge_weight,
+)
