@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse2dense.ops.fragments import component_fragments
+from sparse2dense.ops.components import component_fragments
 from sparse2dense.ops.interior import interior
 from sparse2dense.ops.nearest import nearest_labels
 from sparse2dense.ops.overlaps import overlaps

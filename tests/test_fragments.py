@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import affinities
+from sparse2dense.ops.components import component_fragments
 from sparse2dense.ops.fragments import (
-    component_fragments,
     crop_fragments,
     nearest_affinities,
     nearest_channels,

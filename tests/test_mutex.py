@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import affinities, pair_slices
-from sparse2dense.ops.fragments import component_fragments
+from sparse2dense.ops.components import component_fragments
 from sparse2dense.ops.mutex import graph_mutex_watershed, mutex_watershed
 from sparse2dense.ops.overlaps import overlaps
 from sparse2dense.ops.scores import score

@@ -1,4 +1,4 @@
-"""Fragments (supervoxels) from affinities: seeded watershed on the distance to the boundary, and a baseline."""
+"""Fragments (supervoxels) from affinities: seeded watershed on the distance to the boundary."""
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -15,7 +15,6 @@ from sparse2dense.ops.holes import fill_holes as fill_section_holes
 from sparse2dense.ops.watershed import seeded_watershed, window_maximum
 
 __all__ = [
-    "component_fragments",
     "crop_fragments",
     "fill_fragments",
     "filter_fragments",
@@ -352,73 +351,3 @@ def number_in_block(fragments: NDArray[np.uint64], block: int, voxels: int) -> N
     if first + voxels >= 2**64:
         raise OverflowError(f"fragments of block {block} with {voxels} voxels a block don't fit into 64 bits")
     return np.where(fragments != 0, fragments + np.uint64(first), np.uint64(0))
-
-
-@numba.njit(cache=True)
-def _root(parent: NDArray[np.int64], i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@numba.njit(cache=True)
-def _join_linked(parent: NDArray[np.int64], linked: NDArray[np.bool_], stride: int) -> None:
-    for i in range(parent.size):
-        if linked[i]:
-            u, v = _root(parent, i), _root(parent, i - stride)
-            if u < v:
-                parent[v] = u
-            else:
-                parent[u] = v
-
-
-@numba.njit(cache=True)
-def _number_components(parent: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Number the sets of at least two voxels in the order of their first voxel, which is their root."""
-    size = np.zeros(parent.size, np.int64)
-    for i in range(parent.size):
-        parent[i] = _root(parent, i)
-        size[parent[i]] += 1
-    labels = np.zeros(parent.size, np.uint64)
-    last = np.uint64(0)
-    for i in range(parent.size):
-        root = parent[i]
-        if size[root] > 1:
-            if root == i:
-                last += np.uint64(1)
-                labels[i] = last
-            else:
-                labels[i] = labels[root]
-    return labels
-
-
-def component_fragments(
-    affinities: NDArray, *, offsets: Sequence[Sequence[int]], threshold: float = 0.5
-) -> NDArray[np.uint64]:
-    """Label the voxels that links of more than `threshold` connect: the baseline any segmentation must beat.
-
-    Links between neighbouring voxels are thresholded, not voxels, so two objects whose boundary is a single layer of
-    weak links stay apart.
-
-    Parameters
-    ----------
-    affinities
-        (channels, z, y, x), uint8 (255 is 1) or float in [0, 1].
-    offsets
-        One offset (z, y, x) per channel in voxels; the nearest neighbours are found among them.
-    threshold
-        Affinity above which two neighbours belong together.
-
-    Returns
-    -------
-    uint64 (z, y, x), components 1..n in the order of their first voxel; voxels without any link are 0.
-
-    Raises InputError when a nearest neighbour is missing among the offsets.
-    """
-    shape = affinities.shape[1:]
-    parent = np.arange(int(np.prod(shape)), dtype=np.int64)
-    strides = (shape[1] * shape[2], shape[2], 1)
-    for channel, stride in zip(nearest_affinities(affinities, offsets), strides, strict=True):
-        _join_linked(parent, (channel > threshold).reshape(-1), stride)
-    return _number_components(parent).reshape(shape)
