@@ -31,7 +31,7 @@ def voxels() -> Voxels:
     return np.random.default_rng(0).integers(0, 255, (6, 11, 9), dtype=np.uint8)
 
 
-def same(source: Source, voxels: Voxels) -> None:
+def assert_same(source: Source, voxels: Voxels) -> None:
     """Assert that a source holds exactly these voxels."""
     assert source.shape == voxels.shape
     assert source.dtype == voxels.dtype
@@ -97,20 +97,20 @@ WRITERS: dict[str, Callable[[Path, Voxels], Any]] = {
 def test_every_format_gives_the_same_voxels(tmp_path: Path, voxels: Voxels, name: str, dtype: str) -> None:
     values = voxels.astype(dtype) * (1 if dtype == "uint8" else 257)
     WRITERS[name](tmp_path / name, values)
-    same(open_source(tmp_path / name), values)
+    assert_same(open_source(tmp_path / name), values)
 
 
 @pytest.mark.parametrize("name", ["packed.tif", "v2.zarr", "v3.zarr", "plain.npy", "one.npz", "one.h5", "array.n5"])
 def test_ids_of_64_bits_stay_exact(tmp_path: Path, name: str) -> None:
     ids = np.array([0, 1, 2**53 + 1, 2**63, 2**64 - 1], np.uint64)[np.arange(60).reshape(3, 4, 5) % 5]
     WRITERS[name](tmp_path / name, ids)
-    same(open_source(tmp_path / name), ids)
+    assert_same(open_source(tmp_path / name), ids)
 
 
 @pytest.mark.parametrize("name", ["plain.tif", "packed.tif", "plain.npy", "v3.zarr", "one.h5", "array.n5"])
 def test_a_single_section_is_a_volume(tmp_path: Path, voxels: Voxels, name: str) -> None:
     WRITERS[name](tmp_path / name, voxels[:1].reshape(11, 9) if name != "array.n5" else voxels[:1])
-    same(open_source(tmp_path / name), voxels[:1])
+    assert_same(open_source(tmp_path / name), voxels[:1])
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
@@ -131,18 +131,18 @@ def test_sections_come_in_natural_order(tmp_path: Path, suffix: str) -> None:
 
 def test_png_sections_of_8_and_16_bits_and_masks_are_exact(tmp_path: Path, voxels: Voxels) -> None:
     write_png_sections(tmp_path / "a", voxels)
-    same(open_source(tmp_path / "a"), voxels)
+    assert_same(open_source(tmp_path / "a"), voxels)
     write_png_sections(tmp_path / "b", voxels.astype(np.uint16) * 257, "{}.png", first=0)
-    same(open_source(tmp_path / "b"), voxels.astype(np.uint16) * 257)
+    assert_same(open_source(tmp_path / "b"), voxels.astype(np.uint16) * 257)
     write_png_sections(tmp_path / "c", voxels > 100)
-    same(open_source(tmp_path / "c"), voxels > 100)
+    assert_same(open_source(tmp_path / "c"), voxels > 100)
 
 
 def test_a_palette_keeps_the_indices(tmp_path: Path, voxels: Voxels) -> None:
     image = Image.fromarray(voxels[0] % 7, mode="P")
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0] * 7)
     image.save(tmp_path / "labels.png")
-    same(open_source(tmp_path / "labels.png"), (voxels % 7)[:1])
+    assert_same(open_source(tmp_path / "labels.png"), (voxels % 7)[:1])
 
 
 def test_grey_jpeg_sections_are_read(tmp_path: Path, voxels: Voxels) -> None:
@@ -159,7 +159,7 @@ def test_sections_numbered_in_steps_are_a_series(tmp_path: Path, voxels: Voxels)
     tmp_path.mkdir()
     for index, section in enumerate(voxels):
         Image.fromarray(section).save(tmp_path / f"tile_3_z{index * 40:04d}.png")
-    same(open_source(tmp_path), voxels)
+    assert_same(open_source(tmp_path), voxels)
 
 
 def test_a_missing_section_is_named(tmp_path: Path, voxels: Voxels) -> None:
@@ -239,7 +239,7 @@ def test_cremi_files_say_where_they_lie(tmp_path: Path, voxels: Voxels, packed: 
         path = tmp_path / "sample.h5.gz"
         path.write_bytes(gzip.compress((tmp_path / "sample.h5").read_bytes()))
     source = open_source(path, "/volumes/raw")
-    same(source, voxels)
+    assert_same(source, voxels)
     assert source.voxel_size == (40.0, 4.5, 4.0)
     assert source.offset == (80.0, 0.0, -4.0)
 
@@ -271,10 +271,10 @@ def test_ome_zarr_gives_its_full_resolution_and_place(tmp_path: Path, voxels: Vo
     image_group.create_array("s0", data=voxels[None, None])
     image_group.create_array("s1", data=voxels[None, None, ::2])
     for source in (open_source(tmp_path / "a.zarr" / "image"), open_source(tmp_path / "a.zarr", "image")):
-        same(source, voxels)
+        assert_same(source, voxels)
         assert source.voxel_size == (40.0, 4.5, 4.0)
         assert source.offset == (80.0, 0.0, -4.0)
-    same(open_source(tmp_path / "a.zarr", "image/s1"), voxels[::2])
+    assert_same(open_source(tmp_path / "a.zarr", "image/s1"), voxels[::2])
 
 
 def test_volumes_of_this_project_and_of_funlib_come_back(tmp_path: Path, voxels: Voxels) -> None:
@@ -284,7 +284,7 @@ def test_volumes_of_this_project_and_of_funlib_come_back(tmp_path: Path, voxels:
     zarr.create_group(tmp_path / "b.zarr", zarr_format=2).create_array("raw", data=voxels, attributes=plain)
     for name in ("a.zarr", "b.zarr"):
         source = open_source(tmp_path / name)
-        same(source, voxels)
+        assert_same(source, voxels)
         assert source.voxel_size == (40.0, 4.5, 4.0)
         assert source.offset == (80.0, 0.0, -4.0)
 
@@ -299,7 +299,7 @@ def test_n5_counts_x_first_in_its_attributes(tmp_path: Path, voxels: Voxels) -> 
     for name, attributes in layouts.items():
         write_n5(tmp_path / "a.n5" / name / "s0", voxels, **attributes)
         source = open_source(tmp_path / "a.n5", name)
-        same(source, voxels)
+        assert_same(source, voxels)
         assert source.voxel_size == (40.0, 4.5, 4.0)
         assert source.offset == (None if name == "pixels" else (80.0, 0.0, -4.0))
 
@@ -320,8 +320,8 @@ def test_a_dataset_must_be_named_where_there_are_several(tmp_path: Path, voxels:
     else:
         arrays: dict[str, Any] = {"volumes/raw": voxels, "labels": voxels + 1}
         np.savez(path, **arrays)
-    same(open_source(path, "volumes/raw"), voxels)
-    same(open_source(path, "labels"), voxels + 1)
+    assert_same(open_source(path, "volumes/raw"), voxels)
+    assert_same(open_source(path, "labels"), voxels + 1)
     for wrong in (None, "volumes/raws"):
         with pytest.raises(InputError, match=r"labels, volumes/raw") as caught:
             open_source(path, wrong)
@@ -371,10 +371,10 @@ def test_sections_written_one_by_one_are_a_stack(tmp_path: Path, voxels: Voxels,
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for section in voxels:
             file.write(section, compression=compression, contiguous=False)
-    same(open_source(tmp_path / "a.tif"), voxels)
+    assert_same(open_source(tmp_path / "a.tif"), voxels)
 
 
 def test_a_stack_saved_without_axes_is_a_stack_of_sections(tmp_path: Path, voxels: Voxels) -> None:
     many = np.concatenate([voxels] * 2)
     tifffile.imwrite(tmp_path / "a.tif", many, imagej=True)
-    same(open_source(tmp_path / "a.tif"), many)
+    assert_same(open_source(tmp_path / "a.tif"), many)
