@@ -40,6 +40,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/skeletons.smk"
 include: "workflow/rules/bootstrap.smk"
 include: "workflow/rules/report.smk"
 
@@ -48,3 +49,4 @@ rule all:
     default_target: True
     input:
         "<results>/report.html",
+        once_chosen(SKELETON_SCORES),

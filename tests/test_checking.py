@@ -75,6 +75,17 @@ def test_problems_name_the_key(tmp_path: Path, changes: dict[str, Any], told: li
     assert not (tmp_path / "check.json").exists()
 
 
+def test_missing_skeletons_are_named(tmp_path: Path) -> None:
+    full = config(tmp_path)
+    test = {"role": "test", "phantom": {"shape": [40, 40, 40]}, "skeletons": {"path": str(tmp_path / "nodes.swc")}}
+    full["volumes"] |= complete({"volumes": {**full["volumes"], "held_out": test}}, SCHEMA)["volumes"]
+    told = [str(problem) for problem in input_problems(full)[0]]
+    assert len(told) == 1
+    assert f"`volumes.held_out.skeletons`: {tmp_path / 'nodes.swc'} doesn't exist" in told[0]
+    (tmp_path / "nodes.swc").touch()
+    assert input_problems(full)[0] == []
+
+
 def test_offset_longer_than_a_volume_is_refused(tmp_path: Path) -> None:
     """A step that leaves the volume from everywhere would have no target anywhere."""
     full = config(tmp_path)

@@ -37,6 +37,9 @@ CONFIGS = [
 ]
 
 
+TEST = {"role": "test", "phantom": {"shape": [9, 9, 9]}}
+
+
 def painted() -> dict[str, Any]:
     """The least that a user writes."""
     return {
@@ -77,7 +80,15 @@ def schema_keys(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, d
 
 def test_every_key_has_description_and_default() -> None:
     """The schema is the manual: nothing in it goes unexplained."""
-    blocks = {"phantom", "raw", "truth", "painted", "painted_mask", "annotation"}  # absent unless the user gives them
+    blocks = {
+        "phantom",
+        "raw",
+        "truth",
+        "painted",
+        "painted_mask",
+        "skeletons",
+        "annotation",
+    }  # absent unless the user gives them
     inner = {"results", "logs", "benchmarks"}
     for path, entry, required in schema_keys(SCHEMA):
         assert entry.get("description"), path
@@ -147,6 +158,7 @@ def test_defaults_are_filled_in_at_every_depth_and_leave_the_rest() -> None:
         ("segment.merge_function", "median", ["median", "hist_quant"]),
         ("pseudo_truth.threshold", "best", ["`pseudo_truth.threshold`", "`chosen`"]),
         ("nets.2d.kind", "2d_mtlds", ["`nets.2d.kind`", "`2d_lsd`"]),
+        ("volumes.fib.skeletons", {"path": "nodes.json"}, ['skeletons.path` is "nodes.json"', "graphml|swc|csv"]),
         ("volumes", None, ["`volumes` is null", "names"]),
     ],
 )
@@ -189,6 +201,14 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ({"volumes.two": {"role": "unlabelled"}}, ["`volumes.two` has neither `raw` nor `phantom`"]),
         ({"volumes.two": {"role": "unlabelled", "raw": {}}}, ["neither `path` nor `url`"]),
         ({"volumes.two": {"role": "test", "raw": {"path": "x"}}}, ["`volumes.two.role` is test", "truth"]),
+        ({"volumes.two": {**TEST, "skeletons": {"from_truth": True}}}, []),
+        ({"volumes.two": {**TEST, "skeletons": {"path": "nodes.swc", "voxel_size": [40, 4.5, 4]}}}, []),
+        ({"volumes.two": {**TEST, "skeletons": {}}}, ["`volumes.two.skeletons` has neither `path` nor `from_truth`"]),
+        (
+            {"volumes.two": {**TEST, "skeletons": {"path": "a.csv", "from_truth": True}}},
+            ["both `path` and `from_truth`"],
+        ),
+        ({"volumes.fib.skeletons": {"from_truth": True}}, ["skeletons` is given, but `volumes.fib.role` is annotated"]),
         ({"volumes.two": {"role": "annotated", "raw": {"path": "x"}}}, ["`volumes.two.annotation` is missing"]),
         ({"volumes.fib.annotation.draw": "disks"}, ["is disks", "`volumes.fib.truth` is missing", "sections`"]),
         ({"volumes.fib.annotation": {"zero": "unlabelled", "parts": 3, "part": 3}}, ["part` is 3", "0 to 2"]),

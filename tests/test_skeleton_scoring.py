@@ -14,7 +14,7 @@ from sparse2dense.ops.skeletonisation import skeletonise
 from sparse2dense.ops.skeletons import Skeletons, crop
 from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_merge_tree
 from sparse2dense.stages.segmenting import make_fragments
-from sparse2dense.stages.skeleton_scoring import COLUMNS, fragments_of_nodes, score_by_skeletons
+from sparse2dense.stages.skeleton_scoring import COLUMNS, EDITS, fragments_of_nodes, score_by_skeletons
 from sparse2dense.volumes.skeleton_files import write_graphml
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 from tests.voronoi import OFFSETS, noisy_affinities, voronoi
@@ -70,6 +70,26 @@ def test_every_threshold_is_scored_as_its_segmentation(segmented: Path) -> None:
         assert (row["volume"], row["track"], row["nodes"]) == ("test", "pseudo", str(len(truth)))
     assert len({row["erl_nm"] for row in rows}) == 3
     assert float(rows[0]["mergers"]) < float(rows[2]["mergers"])
+
+
+def test_edits_are_counted_where_the_graph_is_given(segmented: Path) -> None:
+    """Merge trees and mutex watersheds alike; cuts mend mergers, joins splits, and one partition has one count."""
+    files = [segmented / name for name in ("fragments.zarr", "tree.parquet", "skeletons.graphml", "scores.csv")]
+    names = {"volume": "test", "track": "pseudo"}
+    score_by_skeletons(*files, thresholds=[0, 0.3, 1], **names, graph=segmented / "graph", edits_seconds=20)  # type: ignore[arg-type]
+    with files[-1].open() as file:
+        rows = [{name: float(row[name]) for name in (*EDITS, "mergers")} for row in csv.DictReader(file)]
+    assert all(row["edits"] == row["edit_cuts"] + row["edit_joins"] for row in rows)
+    assert rows[0]["edit_cuts"] == 0 < rows[0]["edit_joins"], "fragments only need joins"
+    assert rows[2]["edit_cuts"] > 0, "all in one segment"
+    assert len({row["unsplittable"] for row in rows}) == 1, "that is of the fragments, not of the threshold"
+    make_graph(segmented / "affinities.zarr", files[0], segmented / "far", long_range=True)
+    files[1] = segmented / "far"
+    score_by_skeletons(*files, thresholds=[0, 1], **names, graph=segmented / "far", edits_seconds=20)  # type: ignore[arg-type]
+    with files[-1].open() as file:
+        mutex = [{name: float(row[name]) for name in (*EDITS, "mergers")} for row in csv.DictReader(file)]
+    assert mutex[0] == rows[0]
+    assert mutex[1]["mergers"] > 0
 
 
 def test_nodes_find_their_voxel_in_any_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

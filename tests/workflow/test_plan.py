@@ -25,6 +25,8 @@ CHAIN = {
     "make_merge_tree": {"make_graph"},
     "count_overlaps": {"make_fragments", "annotate", "import_labels"},
     "score": {"count_overlaps", "make_merge_tree"},
+    "make_skeletons": {"import_raw", "import_labels"},
+    "score_skeletons": {"make_skeletons", "make_fragments", "make_merge_tree"},
     "choose_threshold": {"score"},
     "find_best": {"score", "choose_threshold"},
     "make_lut": {"make_merge_tree", "find_best", "choose_threshold"},
@@ -57,7 +59,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 
 def test_test_volume_trains_nothing(jobs: list[Job]) -> None:
-    """No net and no threshold depends on a test volume; its truth is only counted against and shown."""
+    """No net and no threshold depends on a test volume; its truth is only scored against and shown."""
     learning = {"train_2d", "train_2d_to_3d", "train_3d_bootstrapped", "train_3d_baseline", "choose_threshold"}
     assert learning <= {job.rule for job in jobs}
     readers = set()
@@ -66,7 +68,7 @@ def test_test_volume_trains_nothing(jobs: list[Job]) -> None:
             assert not any("/held_out/" in path for path in job.inputs), job
         if "results/tiny/held_out/truth.zarr" in job.inputs:
             readers.add(job.rule)
-    assert readers == {"count_overlaps", "figure_segmentation"}
+    assert readers == {"count_overlaps", "make_skeletons", "figure_segmentation"}
 
 
 def test_roles_decide_what_is_made_of_a_volume(jobs: list[Job]) -> None:
@@ -88,6 +90,22 @@ def test_tracks_left_out_train_no_nets(tmp_path: Path) -> None:
     rules = {job.rule for job in planned(snakemake(tmp_path, "--dry-run", configfiles=(TINY, only)))}
     assert "train_2d" in rules
     assert not {"train_3d_bootstrapped", "train_3d_baseline", "predict_3d", "make_pseudo_truth"} & rules
+
+
+def test_skeletons_from_a_file_need_no_truth(tmp_path: Path) -> None:
+    """Every track is scored by skeletons; those of a file are read, and edits read the region graph besides."""
+    nodes = tmp_path / "nodes.csv"
+    nodes.write_text("id,skeleton,z,y,x,parent\n1,1,3,4,5,\n")
+    source = {"path": str(nodes), "voxel_size": [8, 8, 8], "from_truth": False}
+    change = written(tmp_path, {"volumes": {"held_out": {"skeletons": source}}, "evaluate": {"edits": True}})
+    jobs = planned(snakemake(tmp_path, "evaluate", "--dry-run", configfiles=(TINY, change)))
+    makers = [job for job in jobs if job.rule == "make_skeletons"]
+    assert [job.inputs for job in makers] == [{str(nodes), "results/tiny/held_out/raw.zarr"}]
+    scored = {job.outputs: job.inputs for job in jobs if job.rule == "score_skeletons"}
+    assert len(scored) == 3
+    for track in ("pseudo", "bootstrapped", "baseline"):
+        folder = f"results/tiny/held_out/{track}"
+        assert f"{folder}/graph" in scored[frozenset({f"{folder}/skeleton_scores.csv"})]
 
 
 def test_any_threshold_is_segmented_by_naming_its_file(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ def test_everything_is_made(tiny_run: Path) -> None:
         lowest = min(float(row["voi_sum"]) for row in rows if row["convention"] == best["convention"])
         assert best["best"]["voi_sum"] == lowest
         assert best["chosen"]["threshold"] == json.loads((run / f"thresholds/{track}.json").read_text())["threshold"]
+        along = list(csv.DictReader((run / "held_out" / track / "skeleton_scores.csv").open()))
+        assert [row["threshold"] for row in along] == ["0.2", "0.4", "0.5", "0.6", "0.8"]
+        assert all(0 <= float(row["erl_nm"]) <= float(row["erl_max_nm"]) < 2000 for row in along)
     assert (run / "report.html").stat().st_size > 100_000
 
 

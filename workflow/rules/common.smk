@@ -43,6 +43,12 @@ LIFTED = LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]]
 SCORED = [(volume, track) for volume in ANNOTATED + TEST for track in TRACKS]
 UNSCORED = [(volume, "pseudo") for volume in UNLABELLED]
 FOLLOWED = SCORED + UNSCORED
+# Scores by skeletons, of every track on the test volumes that have them.
+SKELETON_SCORES = [
+    f"<results>/{volume}/{track}/skeleton_scores.csv"
+    for volume, track in SCORED
+    if "skeletons" in config["volumes"][volume]
+]
 BOOTSTRAPPING = ANNOTATED + UNLABELLED if "bootstrapped" in TRACKS else []
 NETS = ["2d", "2d_to_3d"] + [f"3d_{track}" for track in TRACKS if track != "pseudo"]
 
@@ -182,6 +188,33 @@ def reference_files(wildcards):
             "Ask for the threshold `chosen`, or for a number.",
         )
     return {"truth": f"<results>/{wildcards.volume}/labels.zarr", "mask": f"<results>/{wildcards.volume}/mask.zarr"}
+
+
+def skeleton_files(wildcards):
+    """The file that skeletons are read from, or the truth that they are made of."""
+    skeletons = of_volume("skeletons")(wildcards)
+    if skeletons is None:
+        raise WorkflowError(
+            f"{wildcards.volume} has no skeletons.",
+            "Add `skeletons: {from_truth: true}` to the volume, or a `path`, to score it by them.",
+        )
+    if skeletons["from_truth"]:
+        return {"truth": f"<results>/{wildcards.volume}/truth.zarr"}
+    return {"source": skeletons["path"]}
+
+
+def skeleton_settings(wildcards):
+    """How skeletons are made, or read from their file."""
+    skeletons = of_volume("skeletons")(wildcards)
+    keys = ("node_distance_nm",) if skeletons["from_truth"] else ("voxel_size", "offset")
+    return {key: skeletons[key] for key in keys}
+
+
+def edits_files(wildcards):
+    """The contacts of fragments, where cuts between them are to be counted."""
+    if not config["evaluate"]["edits"]:
+        return {}
+    return {"graph": f"<results>/{wildcards.volume}/{wildcards.track}/graph"}
 
 
 def annotated_by_section(wildcards):

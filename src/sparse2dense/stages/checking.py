@@ -91,7 +91,7 @@ def image_facts(volume: Mapping[str, Any]) -> tuple[dict[str, Any], list[InputEr
 
 
 def label_problems(name: str, volume: Mapping[str, Any], image: ImportPlan | None) -> list[InputError]:
-    """Return what is wrong with the labels of a volume; they must lie on its image."""
+    """Return what is wrong with the labels of a volume, which must lie on its image, and with its skeletons."""
     problems = []
     for kind in ("truth", "painted", "painted_mask"):
         source = volume.get(kind)
@@ -99,6 +99,10 @@ def label_problems(name: str, volume: Mapping[str, Any], image: ImportPlan | Non
             settings = {**{key: source[key] for key in (*IMPORT_KEYS, "mapping")}, "labels": True}
             wrong = check_source(Path(source["path"]), settings, image)
             problems += [named(name, kind, problem) for problem in wrong]
+    file = volume.get("skeletons", {}).get("path")
+    if file is not None and not Path(file).is_file():
+        missing = InputError(f"{file} doesn't exist", allowed="a file of skeletons", remedy="correct the path")
+        problems.append(named(name, "skeletons", missing))
     return problems
 
 

@@ -60,6 +60,8 @@ def volume_problems(config: Config) -> Iterator[InputError]:
         for kind in SOURCES:
             if kind in volume:
                 yield from source_problems(f"{path}.{kind}", volume[kind])
+        if "skeletons" in volume:
+            yield from skeleton_problems(path, volume)
         if volume["role"] == "annotated":
             yield from annotation_problems(path, volume)
             continue
@@ -123,6 +125,24 @@ def source_problems(path: str, source: Config) -> Iterator[InputError]:
                 allowed="a start below the end",
                 remedy="give `[[z0, z1], [y0, y1], [x0, x1]]`, ends not included",
             )
+
+
+def skeleton_problems(path: str, volume: Config) -> Iterator[InputError]:
+    """Check that skeletons belong to a test volume and come from one place."""
+    if volume["role"] != "test":
+        yield InputError(
+            f"`{path}.skeletons` is given, but `{path}.role` is {volume['role']}",
+            allowed="`skeletons` on volumes with the role test",
+            remedy=f"remove `skeletons`, or set `{path}.role` to test",
+        )
+    skeletons = volume["skeletons"]
+    if (skeletons["path"] is not None) == skeletons["from_truth"]:
+        both = skeletons["from_truth"]
+        yield InputError(
+            f"`{path}.skeletons` has {'both `path` and `from_truth`' if both else 'neither `path` nor `from_truth`'}",
+            allowed="one of them: skeletons from a file, or made from dense truth",
+            remedy="remove one" if both else "add `path`, or `from_truth: true`",
+        )
 
 
 def annotation_problems(path: str, volume: Config) -> Iterator[InputError]:

@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse2dense.errors import InputError
+from sparse2dense.ops.edits import count_edits
+from sparse2dense.ops.graph import RegionGraph
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.skeleton_scores import score_skeletons
-from sparse2dense.ops.skeletons import Skeletons, crop
+from sparse2dense.ops.skeletons import Skeletons
 from sparse2dense.ops.thresholds import Threshold, threshold_name
-from sparse2dense.stages.agglomerating import read_merge_tree
+from sparse2dense.stages.agglomerating import read_graph, read_partitions
 from sparse2dense.volumes.blockwise import atomic_file
-from sparse2dense.volumes.skeleton_files import read_skeletons
+from sparse2dense.volumes.skeleton_files import crop_to_volume, read_skeletons
 from sparse2dense.volumes.volume import Volume, open_volume
 
-__all__ = ["COLUMNS", "fragments_of_nodes", "score_by_skeletons"]
+__all__ = ["COLUMNS", "EDITS", "fragments_of_nodes", "score_by_skeletons"]
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ SCORES = (
     "voi_split", "voi_merge", "voi_sum", "splits", "merging_segments", "mergers", "lost_nodes",
 )  # fmt: skip
 COLUMNS = ("volume", "track", "threshold", "nodes", *SCORES)
+EDITS = ("edits", "edit_cuts", "edit_joins", "unsplittable", "unfinished")
 
 
 def fragments_of_nodes(fragments: Volume, skeletons: Skeletons) -> NDArray[np.uint64]:
@@ -52,14 +54,17 @@ def fragments_of_nodes(fragments: Volume, skeletons: Skeletons) -> NDArray[np.ui
 
 def score_by_skeletons(
     fragments: Path,
-    tree: Path,
+    partitions: Path,
     skeletons: Path,
     output: Path,
     *,
     thresholds: Sequence[Threshold],
     volume: str,
     track: str,
+    repulsion: float = 0.0,
     minimum_nodes: int = 1,
+    graph: Path | None = None,
+    edits_seconds: float = 60.0,
 ) -> None:
     """Score the segmentation of every threshold by skeletons of the truth.
 
@@ -67,38 +72,48 @@ def score_by_skeletons(
     ----------
     fragments
         Volume uint64 (z, y, x). What lies outside it is cut off: nodes, and edges to them.
-    tree
-        As `agglomerating.make_merge_tree` writes it.
+    partitions, repulsion
+        As in `agglomerating.read_partitions`.
     skeletons
         File of skeletons in nm, as `volumes.skeleton_files.read_skeletons` reads them.
     output
-        CSV file, a row per threshold: volume, track, threshold (an exact decimal), nodes (inside the volume) and the
-        scores of `ops.skeleton_scores.score_skeletons`.
+        CSV file, a row per threshold: volume, track, threshold (an exact decimal), nodes (inside the volume), the
+        scores of `ops.skeleton_scores.score_skeletons` and, with `graph`, the columns `EDITS`.
     thresholds
         Merge thresholds.
     volume, track
         What is scored, for the first columns.
     minimum_nodes
-        As in `ops.skeleton_scores.held_skeletons`.
+        As in `ops.skeleton_scores.held_skeletons`; edits know no strays and take it for 1.
+    graph
+        Region graph, as `agglomerating.make_graph` writes it; edits are counted where it is given.
+    edits_seconds
+        Time limit for cutting one segment apart, see `ops.edits.count_edits`.
 
     Raises InputError when no node lies in the volume.
     """
-    source, merges, truth = open_volume(fragments), read_merge_tree(tree), read_skeletons(skeletons)
-    begin, end = zip(*source.extent, strict=True)
-    inside = crop(truth, begin, end)
-    if len(inside) == 0:
-        low, high = truth.position.min(axis=0).tolist(), truth.position.max(axis=0).tolist()
-        raise InputError(
-            f"{skeletons} has its {len(truth)} nodes from {low} to {high} nm, {fragments} covers {source.extent} nm",
-            allowed="at least one node in the volume",
-            remedy="give positions z, y, x in nm in the same world as the volume, or correct the volume's offset",
-        )
-    of_node = fragments_of_nodes(source, inside)
+    source, partition = open_volume(fragments), read_partitions(partitions, repulsion)
+    truth = crop_to_volume(read_skeletons(skeletons), skeletons, source)
+    of_node = fragments_of_nodes(source, truth)
+    contacts = None if graph is None else _contacts(read_graph(graph))
     with atomic_file(output) as partial, partial.open("w", newline="") as file:
-        rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        rows = csv.DictWriter(file, COLUMNS + (() if contacts is None else EDITS), lineterminator="\n")
         rows.writeheader()
         for threshold in map(threshold_name, thresholds):
-            segments = look_up(of_node, *merges.cut(threshold))
-            head = {"volume": volume, "track": track, "threshold": threshold, "nodes": len(inside)}
-            rows.writerow({**head, **score_skeletons(inside, segments, minimum_nodes=minimum_nodes)})
-    log.info("%s: %d of %d nodes lie in %s", output, len(inside), len(truth), fragments)
+            lut = partition.cut(threshold)
+            segments = look_up(of_node, *lut)
+            row = {"volume": volume, "track": track, "threshold": threshold, "nodes": len(truth)}
+            row |= score_skeletons(truth, segments, minimum_nodes=minimum_nodes)
+            if contacts is not None:
+                edits = count_edits(truth, of_node, *lut, contacts, time_limit_s=edits_seconds)
+                counts = (edits.total, edits.splits, edits.merges, edits.unsplittable, edits.unfinished)
+                row |= dict(zip(EDITS, counts, strict=True))
+            rows.writerow(row)
+    log.info("%s: %d nodes lie in %s", output, len(truth), fragments)
+
+
+def _contacts(graph: RegionGraph) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.float64]]:
+    """Return the fragments that touch, and the mean affinity across each contact."""
+    touch = graph.count > 0  # other edges are of longer range
+    mean = graph.total[touch] / (graph.count[touch] * graph.scale)
+    return graph.u[touch], graph.v[touch], mean

@@ -14,10 +14,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.skeletons import Skeletons, component_of_nodes, consolidate
+from sparse2dense.ops.skeletons import Skeletons, component_of_nodes, consolidate, crop
 from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.volume import Volume
 
-__all__ = ["read_csv", "read_graphml", "read_skeletons", "read_swc", "write_csv", "write_graphml"]
+__all__ = ["crop_to_volume", "read_csv", "read_graphml", "read_skeletons", "read_swc", "write_csv", "write_graphml"]
 
 POSITIONS = ("position_z", "position_y", "position_x")
 COLUMNS = ("id", "skeleton", "z", "y", "x", "parent")
@@ -198,6 +199,23 @@ def _edges_to_parents(path: Path, node: Sequence[str], parent: Sequence[str]) ->
             )
         edges.append((number, above))
     return np.array(edges, np.int64).reshape(-1, 2)
+
+
+def crop_to_volume(skeletons: Skeletons, source: Path, volume: Volume) -> Skeletons:
+    """Return the nodes that lie in a volume, and the edges between them.
+
+    `source` is what the skeletons, at least one node, come from; the InputError names it when no node is left.
+    """
+    begin, end = zip(*volume.extent, strict=True)
+    inside = crop(skeletons, begin, end)
+    if len(inside) == 0:
+        low, high = skeletons.position.min(axis=0).tolist(), skeletons.position.max(axis=0).tolist()
+        raise InputError(
+            f"{source} has its {len(skeletons)} nodes from {low} to {high} nm, {volume.path} covers {volume.extent} nm",
+            allowed="at least one node in the volume",
+            remedy="give positions z, y, x in nm in the same world as the volume, or correct the volume's offset",
+        )
+    return inside
 
 
 def write_graphml(skeletons: Skeletons, path: Path) -> None:
