@@ -10,7 +10,7 @@ RUN = Path("results/tiny/held_out")
 
 
 def test_finished_results_stay_when_the_number_of_jobs_changes(finished: Path) -> None:
-    """More jobs are for work that is still to be done; the report alone, which shows the configuration, is made again."""
+    """More jobs are for work still to be done; only the report, which shows the configuration, is made again."""
     change = written(finished, {"volumes": {"held_out": {"jobs": 3}}})
     plan = snakemake(finished, "--dry-run", configfiles=(TINY, change))
     assert {job.rule for job in planned(plan)} == {"write_report", "all"}
