@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from sparse2dense.stages.locating import ERROR_COLUMNS
+
 TRACKS = ("pseudo", "bootstrapped", "baseline")
 CONFIG: dict[str, Any] = {
     "run": "example",
@@ -29,6 +31,11 @@ def example_run(folder: Path) -> dict[str, Any]:
             table.to_csv(scores[-1], index=False)
             best.append(place / "best.json")
             best[-1].write_text(json.dumps(best_record(table)))
+    errors = []
+    for track in TRACKS:
+        errors.append(folder / "away" / track / "errors.csv")
+        rows = [] if track == "baseline" else [error_row("split", i) for i in range(7)] + [error_row("merge", 0)]
+        pd.DataFrame(rows, columns=list(ERROR_COLUMNS)).to_csv(errors[-1], index=False)
     losses = {}
     for net in ("2d", "2d_to_3d"):
         losses[net] = folder / "nets" / net / "losses.csv"
@@ -57,7 +64,17 @@ def example_run(folder: Path) -> dict[str, Any]:
         "annotation": annotation,
         "benchmarks": benchmarks,
         "pseudo_truth": [filters],
+        "errors": errors,
     }
+
+
+def error_row(kind: str, place: int) -> dict[str, Any]:
+    """A row of `errors.csv`, of an object or segment with an id that no float holds, amid z, y, x of 4, 15, 25."""
+    box = dict.fromkeys(ERROR_COLUMNS[8:], 1.0) | {"begin_z": 4, "begin_y": 10, "begin_x": 20}
+    box |= {"end_z": 5, "end_y": 20, "end_x": 30}
+    label = 9223372036854775700 + place
+    counts = {"bits": 0.5 / (place + 1), "voxels": 4321, "partners": 3, "main": label + 50, "main_voxels": 4000}
+    return {"threshold": "0.58", "kind": kind, "label": label, **counts, **box}
 
 
 def score_table(volume: str, track: str, level: float) -> pd.DataFrame:

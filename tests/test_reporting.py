@@ -141,10 +141,21 @@ def test_config_versions_and_costs_are_told(page: Path) -> None:
     assert "(1, 2, 2 voxels a side in z, y, x)" in text
 
 
+def test_the_worst_errors_of_every_track_say_where_to_look(page: Path) -> None:
+    text = read(page).text
+    section = text[text.index("The objects of the truth that are split worst") :]
+    section = section[: section.index("Best segmentation")]
+    assert section.index("away, track pseudo, threshold 0.58") < section.index("away, track bootstrapped")
+    assert "split 9223372036854775700 0.500 4 321 3 9223372036854775750 4 15 25" in section
+    assert section.count("merge 9223372036854775700 0.500") == 2
+    assert section.count("split 92233720368547757") == 2 * 5, "the worst five of seven"
+    assert "away, track baseline: no object is split, and no segment holds two objects." in section
+
+
 def test_an_empty_run_says_what_is_absent_and_how_to_get_it(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", **EMPTY)
     reader = read(tmp_path / "r.html")
-    assert reader.text.count("Not in this run:") == 11
+    assert reader.text.count("Not in this run:") == 12
     assert "`" not in reader.text
 
 

@@ -31,6 +31,7 @@ CHAIN = {
     "find_best": {"score", "choose_threshold"},
     "make_lut": {"make_merge_tree", "find_best", "choose_threshold"},
     "write_segmentation": {"make_fragments", "make_lut"},
+    "rank_errors": {"count_overlaps", "make_lut", "make_fragments", "import_labels"},
     "make_pseudo_truth": {"choose_threshold"},
     "train_3d_bootstrapped": {"import_raw", "make_pseudo_truth"},
     "train_3d_baseline": {"import_raw", "import_labels"},
@@ -68,7 +69,7 @@ def test_test_volume_trains_nothing(jobs: list[Job]) -> None:
             assert not any("/held_out/" in path for path in job.inputs), job
         if "results/tiny/held_out/truth.zarr" in job.inputs:
             readers.add(job.rule)
-    assert readers == {"count_overlaps", "make_skeletons", "figure_segmentation"}
+    assert readers == {"count_overlaps", "make_skeletons", "rank_errors", "figure_segmentation"}
 
 
 def test_roles_decide_what_is_made_of_a_volume(jobs: list[Job]) -> None:
@@ -116,6 +117,20 @@ def test_any_threshold_is_segmented_by_naming_its_file(tmp_path: Path) -> None:
         job.outputs for job in planned(snakemake(tmp_path, *targets, "--dry-run")) if job.rule == "write_segmentation"
     ]
     assert all({target} in made for target in targets)
+
+
+def test_errors_are_listed_for_test_volumes_and_marked_by_naming_a_file(jobs: list[Job], tmp_path: Path) -> None:
+    """The report has the worst errors of every track; a volume of all of them is made at any threshold, if asked."""
+    made = {path for job in jobs for path in job.outputs}
+    listed = {path for path in made if path.endswith("errors.csv")}
+    assert listed == {f"results/tiny/held_out/{track}/errors.csv" for track in ("pseudo", "bootstrapped", "baseline")}
+    assert listed <= next(set(job.inputs) for job in jobs if job.rule == "write_report")
+    assert "write_errors" not in {job.rule for job in jobs}
+    targets = [f"results/tiny/held_out/pseudo/errors/{threshold}.zarr" for threshold in ("0.58", "best", "chosen")]
+    shared = written(tmp_path, {"volumes": {"held_out": {"jobs": 3}}})
+    asked = planned(snakemake(tmp_path, *targets, "--dry-run", configfiles=(TINY, shared)))
+    assert [sum(job.rule == rule for job in asked) for rule in ("write_errors", "write_errors_part")] == [3, 9]
+    assert {path for job in asked if job.rule == "write_errors" for path in job.outputs} == set(targets)
 
 
 @pytest.mark.parametrize("threshold", ["0.580", "58e-2"])

@@ -1,4 +1,4 @@
-"""Scores of every threshold, from one table of overlaps."""
+"""Scores of every threshold, from one table of overlaps, and what is wrong where."""
 
 
 rule count_overlaps:
@@ -115,6 +115,92 @@ rule find_best:
         code=code_hash("stages.evaluating"),
     script:
         "../scripts/find_best.py"
+
+
+rule rank_errors:
+    """List the worst splits and merges at the chosen threshold, and where they are."""
+    input:
+        unpack(reference_files),
+        overlaps=rules.count_overlaps.output.overlaps,
+        lut="<results>/{volume}/{track}/luts/chosen.parquet",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+        parts=parts("<results>/{volume}/{track}/errors.csv"),
+    output:
+        errors="<results>/{volume}/{track}/errors.csv",
+    log:
+        "<logs>/rank_errors/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/rank_errors/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code_hash("stages.locating"),
+        border=border_of,
+        reach=config["evaluate"]["reach"],
+        block=config["segment"]["block"],
+    script:
+        "../scripts/rank_errors.py"
+
+
+use rule rank_errors as rank_errors_part with:
+    input:
+        unpack(reference_files),
+        overlaps=rules.count_overlaps.output.overlaps,
+        lut="<results>/{volume}/{track}/luts/chosen.parquet",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+    output:
+        temp("<results>/{volume}/{track}/errors.csv.parts/{part}.json"),
+    log:
+        "<logs>/rank_errors/{volume}.{track}.{part}.log",
+    benchmark:
+        "<benchmarks>/rank_errors/{volume}.{track}.{part}.tsv"
+
+
+rule write_errors:
+    """Mark the voxels that are split or merged at a threshold, block by block; made when asked for by name."""
+    input:
+        unpack(reference_files),
+        overlaps=rules.count_overlaps.output.overlaps,
+        lut="<results>/{volume}/{track}/luts/{threshold}.parquet",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+        parts=parts("<results>/{volume}/{track}/errors/{threshold}.zarr"),
+    output:
+        errors=directory("<results>/{volume}/{track}/errors/{threshold}.zarr"),
+    log:
+        "<logs>/write_errors/{volume}.{track}.{threshold}.log",
+    benchmark:
+        "<benchmarks>/write_errors/{volume}.{track}.{threshold}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code_hash("stages.locating"),
+        border=border_of,
+        reach=config["evaluate"]["reach"],
+        block=config["segment"]["block"],
+    script:
+        "../scripts/write_errors.py"
+
+
+use rule write_errors as write_errors_part with:
+    input:
+        unpack(reference_files),
+        overlaps=rules.count_overlaps.output.overlaps,
+        lut="<results>/{volume}/{track}/luts/{threshold}.parquet",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+    output:
+        temp("<results>/{volume}/{track}/errors/{threshold}.zarr.parts/{part}.json"),
+    log:
+        "<logs>/write_errors/{volume}.{track}.{threshold}.{part}.log",
+    benchmark:
+        "<benchmarks>/write_errors/{volume}.{track}.{threshold}.{part}.tsv"
 
 
 rule evaluate:

@@ -20,7 +20,8 @@ def shown(section: str) -> list[tuple[str, str, Path]]:
             for path in paths]  # fmt: skip
 
 
-inputs = {name: [Path(path) for path in snakemake.input[name]] for name in ("scores", "best", "statistics", "filters")}
+tables = ("scores", "best", "errors", "statistics", "filters")
+inputs = {name: [Path(path) for path in snakemake.input[name]] for name in tables}
 pictures = {section: shown(section) for section in captions}
 pictures["losses"] = [
     (net, captions["losses"], Path(path))
@@ -32,6 +33,7 @@ write_report(
     config=snakemake.params.config,
     scores=inputs["scores"],
     best=inputs["best"],
+    errors=inputs["errors"],
     losses=dict(zip(snakemake.params.nets, map(Path, snakemake.input.losses), strict=True)),
     figures=pictures,
     annotation=inputs["statistics"],

@@ -12,20 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.interior import interior
-from sparse2dense.ops.nearest import nearest_labels, reach_in_voxels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import OverlapTable, merge, overlaps, score
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_partitions
-from sparse2dense.stages.segmenting import mask_of
+from sparse2dense.stages.comparing import Comparison
 from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
-from sparse2dense.volumes.grid import Block, Box, blocks, clip, grow, moved, within
+from sparse2dense.volumes.grid import Block, blocks
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table, write_table
-from sparse2dense.volumes.volume import Volume, open_volume
 
-__all__ = ["choose_threshold", "count_overlaps", "find_best", "read_threshold", "score_thresholds", "shared_boxes"]
+__all__ = ["choose_threshold", "count_overlaps", "find_best", "read_threshold", "score_thresholds"]
 
 log = logging.getLogger(__name__)
 
@@ -81,36 +78,17 @@ def count_overlaps(
 
     Raises InputError when the volumes share no place, their voxels differ, or no voxel of the shared place is labelled.
     """
-    parts, reference = open_volume(fragments), open_volume(truth)
-    shared = shared_boxes(parts, reference)
-    here, there = (tuple(side.start for side in box) for box in shared)
-    shape = tuple(side.stop - side.start for side in shared[0])
-    margin = reach_in_voxels(reach, parts.voxel_size)
-    if mask is not None:
-        mask_of(reference, mask)
+    compared = Comparison(fragments, truth, border, reach, mask)
     settings = {"border": list(border), "reach": reach, "per_section": per_section}
-    inputs = {"fragments": fragments, "truth": truth, **({} if mask is None else {"mask": mask})}
-    record = provenance("count_overlaps", settings, inputs)
+    record = provenance("count_overlaps", settings, compared.inputs)
 
     def create(paths: Sequence[Path]) -> None:
         _tables_beside(paths).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        # the shared place ends where one of the volumes does: labels are cut there, fragments may reach beyond
-        around = clip(grow(block.write, border), shape)
-        labels = open_volume(truth)[moved(around, there)]
-        counted = labels != 0
-        if mask is not None:
-            counted &= open_volume(mask)[moved(around, there)] != 0
-        inside = interior(np.where(counted, labels, labels.dtype.type(0)), border)
-        labels, counted, inside = (values[within(block.write, around)] for values in (labels, counted, inside))
-        volume, own = open_volume(fragments), moved(block.write, here)
-        around = clip(grow(own, margin), volume.spatial_shape)
-        segments, own = volume[around], within(own, around)
-        filled = nearest_labels(segments, volume.voxel_size, reach, own)
-        first = block.write[0].start
-        rows = _tables(0, labels, segments[own], counted, per_section, first)
-        rows += _tables(1, labels, filled, inside, per_section, first)
+        found, first = compared.read(block.write), block.write[0].start
+        rows = _tables(0, found.truth, found.fragments, found.labelled, per_section, first)
+        rows += _tables(1, found.truth, found.filled, found.interior, per_section, first)
         write_table(_tables_beside(paths) / f"{block.index}.parquet", _columns(rows), {})
 
     def conclude(paths: Sequence[Path]) -> None:
@@ -125,9 +103,9 @@ def count_overlaps(
         sums = [total["voxels"][total["convention"] == name].sum() for name in CONVENTIONS]
         log.info("%s: %d voxels count, %d in the interior", output, *sums)
 
-    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    key = {"record": record, "inputs": [identity(path) for path in compared.inputs.values()]}
     label = f"overlaps {output.parent.name}"
-    tiles = blocks(shape, block_shape)
+    tiles = blocks(compared.shape, block_shape)
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
 
@@ -170,36 +148,6 @@ def _added_up(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
     convention, *others = (column[starts] for column in keys)
     sums = np.add.reduceat(voxels, starts) if len(starts) else voxels
     return dict(zip(names, (np.array(CONVENTIONS, object)[convention], *others, sums), strict=True))
-
-
-def shared_boxes(first: Volume, second: Volume) -> tuple[Box, Box]:
-    """Return the voxels of both volumes that lie in the same place.
-
-    Raises InputError when voxels differ in size, lie between each other, or no place is shared.
-    """
-    steps = [
-        (theirs - ours) / size for ours, theirs, size in zip(first.offset, second.offset, first.voxel_size, strict=True)
-    ]
-    if not np.allclose(first.voxel_size, second.voxel_size, rtol=1e-6) or not np.allclose(
-        steps, np.rint(steps), atol=1e-3
-    ):
-        raise InputError(
-            f"{second.path} has voxels of {second.voxel_size} nm from {second.offset} nm on, {first.path} of "
-            f"{first.voxel_size} nm from {first.offset} nm on",
-            allowed="the same voxel size, and offsets that differ by whole voxels",
-            remedy="correct voxel_size and offset of the sources in the configuration",
-        )
-    boxes: list[tuple[slice, slice]] = []
-    for step, length, other in zip(np.rint(steps).astype(int), first.spatial_shape, second.spatial_shape, strict=True):
-        start, stop = max(0, int(step)), min(length, int(step) + other)
-        boxes.append((slice(start, stop), slice(start - int(step), stop - int(step))))
-    if any(ours.start >= ours.stop for ours, _ in boxes):
-        raise InputError(
-            f"{second.path} covers {second.extent} nm, {first.path} {first.extent} nm: they share nothing",
-            allowed="volumes that overlap",
-            remedy="correct the offsets or the crops of the sources in the configuration",
-        )
-    return tuple(ours for ours, _ in boxes), tuple(theirs for _, theirs in boxes)
 
 
 def score_thresholds(

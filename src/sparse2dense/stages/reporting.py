@@ -52,6 +52,8 @@ FIGURE_SECTIONS = {
     "losses": "Training",
     "resources": "Time and memory",
 }
+WORST = 5
+"""How many splits, and how many merges, of a track are shown."""
 MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚"}
 Figure = tuple[str, str, Path]
 
@@ -80,6 +82,7 @@ def write_report(
     annotation: Sequence[Path],
     benchmarks: Sequence[Path],
     pseudo_truth: Sequence[Path] = (),
+    errors: Sequence[Path] = (),
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report of a run as one HTML page under 20 MB that loads nothing.
@@ -102,12 +105,14 @@ def write_report(
         Snakemake's benchmark tables.
     pseudo_truth
         `pseudo_truth.csv` of the volumes, as `<volume>/pseudo/pseudo_truth.csv`.
+    errors
+        `errors.csv` of every track of the test volumes, as `<volume>/<track>/errors.csv`.
     provenance
         What `volumes.provenance.provenance` returns; made here by default.
 
     Whatever is empty leaves a section that says so. Raises InputError for an unknown section or a missing file.
     """
-    check_files([*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth], figures)
+    check_files([*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth, *errors], figures)
     table, records = read_scores(scores), read_best(best)
     environment = Environment(
         loader=PackageLoader("sparse2dense.stages", "report_template"),
@@ -126,6 +131,7 @@ def write_report(
         score_charts=score_charts(table, records),
         score_rows=score_rows(table, records),
         looks=track_looks(table, records),
+        errors=worst_errors(errors),
         figures=embed(figures, test_volumes(config)),
         loss_charts=loss_charts(losses),
         filters=filter_tables(pseudo_truth),
@@ -335,6 +341,20 @@ def filter_tables(files: Sequence[Path]) -> list[dict[str, Any]]:
         table = pd.read_csv(file)
         volume = file.parent.parent.name if file.parent.name == "pseudo" else file.parent.name
         tables.append({"volume": volume, "columns": list(table.columns), "rows": rows_of(table)})
+    return tables
+
+
+def worst_errors(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """The worst splits and merges of each volume and track, each row with `middle`, the voxel amid its box."""
+    place = {track: i for i, track in enumerate(sorted_tracks({file.parent.name for file in files}))}
+    tables = []
+    for file in sorted(files, key=lambda path: (path.parent.parent.name, place[path.parent.name])):
+        # exact decimals, and ids that no float holds
+        table = pd.read_csv(file, dtype={"threshold": str, "label": str, "main": str})
+        rows = rows_of(table.groupby("kind", sort=False).head(WORST))
+        for row in rows:
+            row["middle"] = [(row[f"begin_{axis}"] + row[f"end_{axis}"]) // 2 for axis in "zyx"]
+        tables.append({"volume": file.parent.parent.name, "track": file.parent.name, "rows": rows})
     return tables
 
 
