@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -49,7 +49,7 @@ OBJECT = 60.0
 """The same of the coarse one: an object is all cells whose seeds lie in one coarse cell."""
 JITTER = 0.44
 """Share of a lattice cell in which its seed lies: small enough that the nearest is always in one of 27 cells."""
-WIDTH = 1.5
+WIDTH = 1.2
 """Voxels from a boundary at which the dip in the affinities has fallen to 1/e."""
 NOISE = 0.3
 INSIDE = 0.9
@@ -143,16 +143,19 @@ def _fill(origin, low, seeds, names, objects, truth, values):  # type: ignore[no
         apart = 0.0
         for axis in range(3):
             apart += (seeds[own[0], own[1], own[2], axis] - seeds[other[0], other[1], other[2], axis]) ** 2
-        away = (second - best) / (2.0 * np.sqrt(apart))  # from the plane between the two cells
-        affinity = INSIDE
+        apart = np.sqrt(apart)
+        away = (second - best) / (2.0 * apart)  # from the plane between the two cells
+        dip = 0.0
         if away < 4 * WIDTH:
             first, last = min(names[own], names[other]), max(names[own], names[other])
             share = _share(_hash(3, first, last, 0), 0)
-            across = 0.3 + 0.6 * share if objects[own] == objects[other] else 0.5 * share
-            affinity -= (INSIDE - across) * np.exp(-((away / WIDTH) ** 2))
+            across = 0.25 + 0.65 * share if objects[own] == objects[other] else 0.3 * share
+            dip = (INSIDE - across) * np.exp(-((away / WIDTH) ** 2))
         noise = _hash(4, z, y, x)
         for channel in range(3):
-            noisy = affinity + NOISE * (_share(noise, channel) - 0.5)
+            # fewer pairs along this axis are cut the flatter it meets the plane
+            steep = abs(seeds[own[0], own[1], own[2], channel] - seeds[other[0], other[1], other[2], channel]) / apart
+            noisy = INSIDE - np.sqrt(steep) * dip + NOISE * (_share(noise, channel) - 0.5)
             values[channel, p, q, r] = np.uint8(255.0 * min(max(noisy, 0.0), 1.0) + 0.5)
 
 
@@ -210,17 +213,22 @@ def best_threshold(run: Run) -> dict[str, str]:
     return min(rows, key=lambda row: float(row["voi_sum"]))
 
 
+def in_blocks(run: Run) -> dict[str, Any]:
+    """Return the settings of all stages in blocks."""
+    return {"block_shape": run.block, "workers": WORKERS}
+
+
 STAGES: dict[str, Callable[[Run], None]] = {
     "generate": generate,
     "make_fragments": lambda run: make_fragments(
-        run.path("affinities.zarr"), run.path("fragments.zarr"), block_shape=run.block, workers=WORKERS
+        run.path("affinities.zarr"), run.path("fragments.zarr"), **in_blocks(run)
     ),
     "make_graph": lambda run: make_graph(
-        run.path("affinities.zarr"), run.path("fragments.zarr"), run.path("graph"), block_shape=run.block, workers=WORKERS
+        run.path("affinities.zarr"), run.path("fragments.zarr"), run.path("graph"), **in_blocks(run)
     ),
     "make_merge_tree": lambda run: make_merge_tree(run.path("graph"), run.path("tree.parquet")),
     "count_overlaps": lambda run: count_overlaps(
-        run.path("fragments.zarr"), run.path("truth.zarr"), run.path("overlaps.parquet"), block_shape=run.block, workers=WORKERS
+        run.path("fragments.zarr"), run.path("truth.zarr"), run.path("overlaps.parquet"), **in_blocks(run)
     ),
     "score_thresholds": lambda run: score_thresholds(
         run.path("overlaps.parquet"), run.path("tree.parquet"), run.path("scores.csv"),
@@ -230,7 +238,7 @@ STAGES: dict[str, Callable[[Run], None]] = {
         run.path("tree.parquet"), run.path("lut.parquet"), threshold=best_threshold(run)["threshold"]
     ),
     "write_segmentation": lambda run: write_segmentation(
-        run.path("fragments.zarr"), run.path("lut.parquet"), run.path("segmentation.zarr"), block_shape=run.block, workers=WORKERS
+        run.path("fragments.zarr"), run.path("lut.parquet"), run.path("segmentation.zarr"), **in_blocks(run)
     ),
 }  # fmt: skip
 
