@@ -7,8 +7,8 @@ Affinities and truth are generated block by block from a hash of voxel coordinat
 volume. Every stage is the workflow's own and runs in a process of its own with two workers; `MB main` is the peak of
 that process, which puts the blocks' results together, `MB worker` that of the largest worker. `--double` repeats all
 with twice the voxels and fails when that takes more than 2.1 times as long, or more memory per worker. `make benchmark`
-takes a side of 256, about two minutes; a gigavoxel needs half an hour or more, and about 6 GB in the folder of
-temporary files.
+takes a side of 256, which needs a few minutes at most; a gigavoxel about an hour (estimated), and some 4 GB in the
+folder of temporary files.
 """
 
 import argparse
