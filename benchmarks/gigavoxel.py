@@ -6,8 +6,8 @@
 Affinities and truth are generated block by block from a hash of voxel coordinates, so no process ever holds the
 volume. Every stage is the workflow's own and runs in a process of its own with two workers; `MB main` is the peak of
 that process, which puts the blocks' results together, `MB worker` that of the largest worker. `--double` repeats all
-with twice the voxels and fails when that takes more than 2.1 times as long, or more memory per worker. `make benchmark`
-takes a side of 256, which needs a few minutes at most; a gigavoxel about an hour (estimated), and some 4 GB in the
+with twice the voxels and fails when that takes more than 2.1 times as long, or more memory per worker; it compares
+nothing where the smaller volume has not many blocks, as with sides below 512. `make benchmark` takes a side of 256, which needs a few minutes at most; a gigavoxel about an hour (estimated), and some 4 GB in the
 folder of temporary files.
 """
 
@@ -243,6 +243,10 @@ STAGES: dict[str, Callable[[Run], None]] = {
 }  # fmt: skip
 
 
+WHOLE = ("make_merge_tree", "score_thresholds", "make_lut")
+"""Stages without blocks, and so without workers."""
+
+
 def measure(run: Run, stage: str) -> tuple[float, float, float]:
     """Run one stage in a child; return its seconds, its peak memory in MB, and that of its largest worker."""
     command = [sys.executable, "-m", "benchmarks.gigavoxel", "--child", stage, "--folder", str(run.folder)]
@@ -260,7 +264,8 @@ def child(run: Run, stage: str) -> None:
         STAGES[name](run)
     seconds = time.perf_counter() - start
     unit = 1 if sys.platform == "darwin" else 1024
-    workers_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
+    # a short-lived child of another stage is counted with the peak of the process that started it
+    workers_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6 if stage not in WHOLE else 0.0
     print(seconds, peak_memory_mb(), workers_mb)
 
 
