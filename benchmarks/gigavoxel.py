@@ -6,9 +6,9 @@
 Affinities and truth are generated block by block from a hash of voxel coordinates, so no process ever holds the
 volume. Every stage is the workflow's own and runs in a process of its own with two workers; `MB main` is the peak of
 that process, which puts the blocks' results together, `MB worker` that of the largest worker. `--double` repeats all
-with twice the voxels and fails when that takes more than 2.1 times as long, or more memory per worker; it compares
-nothing where the smaller volume has not many blocks, as with sides below 512. `make benchmark` takes a side of 256, which needs a few minutes at most; a gigavoxel about an hour (estimated), and some 4 GB in the
-folder of temporary files.
+with twice the voxels and fails when that takes more than 2.1 times as long, or more memory per worker; it says little
+where the smaller volume has few blocks, as with sides below 512. `make benchmark` takes a side of 256, which needs a
+few minutes at most; a gigavoxel about an hour (estimated), and some 4 GB in the folder of temporary files.
 """
 
 import argparse
