@@ -1,6 +1,7 @@
 """Run the benchmarks one after another: `python -m benchmarks [name ...]`, all of them without a name.
 
-A benchmark is a module of this package with a function `main(argv)`; its own options are given to it alone, as in
+A benchmark is a module of this package with a function `main(argv)`; where its default takes longer than a few minutes,
+`BRIEFLY` holds the options to run it with here. Its own options are given to it alone, as in
 `python -m benchmarks.import_memory --gigabytes 1`.
 """
 
@@ -21,11 +22,12 @@ def names() -> list[str]:
 
 
 def run(name: str) -> bool:
-    """Run one benchmark with its default settings; return whether it passed."""
+    """Run one benchmark with its default settings, or briefly; return whether it passed."""
     print(f"== {name}", flush=True)
     start = time.perf_counter()
     try:
-        importlib.import_module(f"benchmarks.{name}").main([])
+        module = importlib.import_module(f"benchmarks.{name}")
+        module.main(getattr(module, "BRIEFLY", []))
         passed = True
     except SystemExit as end:  # the status of a benchmark that has a limit to keep
         passed = not end.code
