@@ -264,18 +264,17 @@ def test_the_threshold_is_best_on_average_over_the_annotated_volumes(tmp_path: P
     content = json.loads((tmp_path / "thresholds/pseudo.json").read_text())
     assert content["threshold"] == 0.29  # ties go to the lower threshold; 0.9 isn't scored on both
     assert content["voi_sum"] == 2.25
-    assert content["reason"] == (
-        "lowest VOI split + 2 x merge, a mean of 2.250 bits (interior), on the annotation of one, two"
-    )
+    assert content["reason"] == ("lowest VOI sum, a mean of 2.250 bits (interior), on the annotation of one, two")
     assert read_threshold(tmp_path / "thresholds/pseudo.json") == "0.29"
 
 
-def test_merges_weigh_more_where_a_threshold_is_chosen(tmp_path: Path) -> None:
-    """Sections show few of the merges there are: of two thresholds of one VOI sum, that with fewer is chosen."""
+def test_merges_weigh_more_where_asked(tmp_path: Path) -> None:
+    """A heavy merge weight prefers a threshold of fewer merges, even with a larger VOI sum; the reason says so."""
     table = table_of(tmp_path / "scores.csv", "one", {"0.1": 1.1, "0.2": 1.0}, {"0.1": 0.1, "0.2": 0.5})
     for weight, expected in ((2.0, "0.1"), (1.0, "0.2")):
         choose_threshold([table], tmp_path / "chosen.json", merge_weight=weight)
         assert read_threshold(tmp_path / "chosen.json") == expected
+        assert ("2 x merge" in json.loads((tmp_path / "chosen.json").read_text())["reason"]) == (weight == 2)
 
 
 def test_best_and_chosen_are_told_apart(tmp_path: Path) -> None:

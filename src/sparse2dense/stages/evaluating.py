@@ -225,7 +225,7 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[st
             return
 
 
-def choose_threshold(scores: Sequence[Path], output: Path, *, merge_weight: float = 2.0) -> None:
+def choose_threshold(scores: Sequence[Path], output: Path, *, merge_weight: float = 1.0) -> None:
     """Choose the threshold of a track by its scores on the annotated volumes; no test truth is looked at.
 
     Parameters
@@ -235,8 +235,7 @@ def choose_threshold(scores: Sequence[Path], output: Path, *, merge_weight: floa
     output
         JSON file: threshold, reason, convention, voi_sum (mean over the volumes) and volumes.
     merge_weight
-        How much a bit of VOI merge weighs against one of VOI split. A few sections show most splits, but only those
-        merges whose objects both cross them; and a merge spoils two objects of pseudo ground truth, a split none.
+        How much a bit of VOI merge weighs against one of VOI split.
 
     Raises InputError when no threshold has a score on every volume.
     """
@@ -258,7 +257,8 @@ def choose_threshold(scores: Sequence[Path], output: Path, *, merge_weight: floa
         )
     threshold = min(means, key=lambda name: (means[name][0], float(name)))
     cost, voi_sum = means[threshold]
-    voi = f"VOI split + {merge_weight:g} x merge, {'a mean of ' if len(scores) > 1 else ''}{cost:.3f} bits"
+    weighed = "VOI sum" if merge_weight == 1 else f"VOI split + {merge_weight:g} x merge"
+    voi = f"{weighed}, {'a mean of ' if len(scores) > 1 else ''}{cost:.3f} bits"
     reason = f"lowest {voi} ({' and '.join(sorted(set(conventions)))}), on the annotation of {', '.join(names)}"
     record = provenance(
         "choose_threshold", {"merge_weight": merge_weight}, {path.parent.parent.name: path for path in scores}
