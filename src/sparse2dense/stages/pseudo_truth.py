@@ -85,7 +85,8 @@ def make_pseudo_truth(
     }
     record = provenance("make_pseudo_truth", settings, {"segmentation": segmentation})
     key = {"record": record, "inputs": [identity(segmentation)]}
-    tiles = blocks(source.shape, snap_up(block_shape, source.array.chunks))
+    tile = snap_up(block_shape, source.array.chunks)
+    tiles = blocks(source.shape, tile)
 
     def create(paths: Sequence[Path]) -> None:
         for path, dtype in zip(paths, (source.dtype, np.dtype(np.uint8)), strict=False):
