@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from sparse2dense.stages.locating import ERROR_COLUMNS
+from sparse2dense.stages.skeleton_scoring import COLUMNS, EDITS
 
 TRACKS = ("pseudo", "bootstrapped", "baseline")
 CONFIG: dict[str, Any] = {
@@ -36,6 +37,10 @@ def example_run(folder: Path) -> dict[str, Any]:
         errors.append(folder / "away" / track / "errors.csv")
         rows = [] if track == "baseline" else [error_row("split", i) for i in range(7)] + [error_row("merge", 0)]
         pd.DataFrame(rows, columns=list(ERROR_COLUMNS)).to_csv(errors[-1], index=False)
+    skeletons = []
+    for number, track in enumerate(TRACKS):
+        skeletons.append(folder / "away" / track / "skeleton_scores.csv")
+        skeleton_table("away", track, 0.2 * number).to_csv(skeletons[-1], index=False)
     losses = {}
     for net in ("2d", "2d_to_3d"):
         losses[net] = folder / "nets" / net / "losses.csv"
@@ -65,6 +70,7 @@ def example_run(folder: Path) -> dict[str, Any]:
         "benchmarks": benchmarks,
         "pseudo_truth": [filters],
         "errors": errors,
+        "skeletons": skeletons,
     }
 
 
@@ -75,6 +81,17 @@ def error_row(kind: str, place: int) -> dict[str, Any]:
     label = 9223372036854775700 + place
     counts = {"bits": 0.5 / (place + 1), "voxels": 4321, "partners": 3, "main": label + 50, "main_voxels": 4000}
     return {"threshold": "0.58", "kind": kind, "label": label, **counts, **box}
+
+
+def skeleton_table(volume: str, track: str, level: float) -> pd.DataFrame:
+    """Scores of four thresholds by skeletons; runs are longest at 0.1, with a normalised ERL of `level` + 0.5."""
+    rows = []
+    for threshold, share in ((0.1, 0.5), (0.3, 0.4), (0.58, 0.25), (0.7, 0.1)):
+        row = dict.fromkeys((*COLUMNS, *EDITS), 0.0) | {"volume": volume, "track": track, "threshold": threshold}
+        row |= {"erl_normalised": level + share, "erl_nm": 12000 * (level + share), "nodes": 1234, "voi_sum": 0.625}
+        row |= {"splits": 2000 * (1 - threshold - level / 2), "mergers": 100 * threshold, "edits": 77 - 50 * level}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def score_table(volume: str, track: str, level: float) -> pd.DataFrame:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 from PIL import Image
 
 from sparse2dense.errors import InputError
 from sparse2dense.stages import figures
-from sparse2dense.stages.charts import panel_svg, read_benchmarks, read_scores, rules_by_cost
+from sparse2dense.stages.charts import draw_voi, panel_svg, read_benchmarks, read_scores, rules_by_cost
 from sparse2dense.stages.colours import (
     disagreement,
     label_colours,
@@ -260,6 +261,17 @@ def test_scores_of_every_track_are_drawn(tmp_path: Path) -> None:
     figures.figure_scores([], tmp_path / "none.png")
     assert size_of(tmp_path / "s.png")[1] > 300 and size_of(tmp_path / "none.png")
     assert set(read_scores(files)["track"]) == {"baseline", "pseudo"}
+
+
+def test_scores_that_do_not_change_stay_below_the_top() -> None:
+    """The marks of a flat curve are drawn whole, and an axis of nothing but 0 has a height."""
+    for value in (0.75, 0.0):
+        scores = pd.DataFrame({"threshold": [0.1, 0.2], "voi_sum": value})
+        _, axes = pyplot.subplots()
+        draw_voi(axes, scores.assign(volume="v", track="t", convention="all"), [], "v", "all", "voi_sum")
+        bottom, top = axes.get_ylim()
+        assert bottom == 0 and top > 1.02 * value
+        pyplot.close()
 
 
 def test_losses_with_and_without_validation(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sparse2dense.ops.nearest import nearest_labels
 from sparse2dense.ops.object_errors import error_volume, merge_errors, split_errors
 from sparse2dense.ops.overlaps import look_up, overlaps
 from sparse2dense.ops.scores import score
+from sparse2dense.stages.comparing import Comparison
 from sparse2dense.stages.evaluating import count_overlaps
 from sparse2dense.stages.locating import ERROR_COLUMNS, rank_errors, write_error_volume
 from sparse2dense.volumes.tables import write_table
@@ -49,7 +50,7 @@ class Case:
         write_table(folder / "lut.parquet", {"fragment": self.ids, "segment": self.segments}, {"threshold": "0.58"})
         self.volumes: dict[str, Any] = {name: folder / f"{name}.zarr" for name in ("fragments", "truth")}
         self.volumes |= {"border": BORDER, "reach": REACH}
-        self.inputs = self.volumes | {"table": folder / "overlaps.parquet", "lut": folder / "lut.parquet"}
+        self.tables = folder / "overlaps.parquet", folder / "lut.parquet"
         count_overlaps(output=folder / "overlaps.parquet", **self.volumes)
         # what is shared, in voxels of the truth, and the same without any blocks
         self.shared = (slice(3, 11), slice(0, 17), slice(5, 26))
@@ -59,19 +60,23 @@ class Case:
         self.counted = interior(self.truth, BORDER)
         self.table = overlaps(self.truth, self.segmentation, self.counted)
 
-    def ranked(self, **settings: Any) -> list[dict[str, str]]:
+    def compared(self, mask: Path | None = None) -> Comparison:
+        """Both volumes, as they were counted."""
+        return Comparison(**self.volumes, mask=mask)
+
+    def ranked(self, mask: Path | None = None, **settings: Any) -> list[dict[str, str]]:
         """The rows of the table of the worst errors."""
         output = self.folder / "errors.csv"
-        rank_errors(output=output, **{**self.inputs, **settings})
+        rank_errors(self.compared(mask), *self.tables, output, **settings)
         with output.open(newline="") as file:
             rows = csv.DictReader(file)
             assert tuple(rows.fieldnames or ()) == ERROR_COLUMNS
             return list(rows)
 
-    def marked(self, **settings: Any) -> np.ndarray:
+    def marked(self, mask: Path | None = None, **settings: Any) -> np.ndarray:
         """The volume of the errors."""
         output = self.folder / "errors.zarr"
-        write_error_volume(output=output, **{**self.inputs, **settings})
+        write_error_volume(self.compared(mask), *self.tables, output, **settings)
         return open_volume(output)[...]
 
 
@@ -131,10 +136,10 @@ def test_parts_make_what_one_job_makes(case: Case) -> None:
     rows, marked = case.ranked(), case.marked()
     (case.folder / "errors.csv").unlink()
     shutil.rmtree(case.folder / "errors.zarr")
-    settings = {**case.inputs, "block_shape": (4, 8, 16)}
     for part in ((1, 2), (0, 2)):
-        rank_errors(output=case.folder / "errors.csv", part=part, **settings)
-        write_error_volume(output=case.folder / "errors.zarr", part=part, **settings)
+        inputs = case.compared(), *case.tables
+        rank_errors(*inputs, case.folder / "errors.csv", part=part, block_shape=(4, 8, 16))
+        write_error_volume(*inputs, case.folder / "errors.zarr", part=part, block_shape=(4, 8, 16))
         assert not (case.folder / "errors.csv").exists()
         assert not (case.folder / "errors.zarr").exists()
     assert case.ranked(block_shape=(4, 8, 16)) == rows
@@ -172,11 +177,11 @@ def test_without_errors_the_table_and_the_volume_are_empty(tmp_path: Path, found
     segments = np.arange(1, len(ids) + 1, dtype=np.uint64)
     write_table(tmp_path / "lut.parquet", {"fragment": ids, "segment": segments}, {"threshold": "0.1"})
     volumes: dict[str, Any] = {name: tmp_path / f"{name}.zarr" for name in ("fragments", "truth")}
-    volumes["border"] = (0, 1, 1)
+    volumes |= {"border": (0, 1, 1), "reach": 32}
     count_overlaps(output=tmp_path / "overlaps.parquet", **volumes)
-    inputs = volumes | {"table": tmp_path / "overlaps.parquet", "lut": tmp_path / "lut.parquet"}
-    rank_errors(output=tmp_path / "errors.csv", **inputs)
-    write_error_volume(output=tmp_path / "errors.zarr", **inputs)
+    inputs = Comparison(**volumes), tmp_path / "overlaps.parquet", tmp_path / "lut.parquet"
+    rank_errors(*inputs, tmp_path / "errors.csv")
+    write_error_volume(*inputs, tmp_path / "errors.zarr")
     assert (tmp_path / "errors.csv").read_text() == ",".join(ERROR_COLUMNS) + "\n"
     # all in background is in no segment at all, which is a split
     expected = interior(truth, (0, 1, 1)) * np.uint8(found == "nothing")

@@ -14,7 +14,7 @@ from PIL import Image
 from sparse2dense.errors import InputError
 from sparse2dense.stages import reporting
 from sparse2dense.stages.reporting import FIGURE_SECTIONS, count, duration, write_report
-from tests.report_example import TRACKS, example_run
+from tests.report_example import TRACKS, example_run, skeleton_table
 
 EMPTY: dict[str, Any] = {
     "run": "nothing",
@@ -146,16 +146,40 @@ def test_the_worst_errors_of_every_track_say_where_to_look(page: Path) -> None:
     section = text[text.index("The objects of the truth that are split worst") :]
     section = section[: section.index("Best segmentation")]
     assert section.index("away, track pseudo, threshold 0.58") < section.index("away, track bootstrapped")
-    assert "split 9223372036854775700 0.500 4 321 3 9223372036854775750 4 15 25" in section
+    assert "split 9223372036854775700 0.500 4 321 3 9223372036854775750 4 15 25 4:5, 10:20, 20:30" in section
     assert section.count("merge 9223372036854775700 0.500") == 2
     assert section.count("split 92233720368547757") == 2 * 5, "the worst five of seven"
     assert "away, track baseline: no object is split, and no segment holds two objects." in section
+    for track, shown in (("pseudo", 1), ("bootstrapped", 1), ("baseline", 0)):
+        assert section.count(f"away/{track}/errors/0.58.zarr") == shown, "the volume to open, of tracks with errors"
+
+
+def test_scores_by_skeletons_stand_at_the_thresholds_that_matter(page: Path) -> None:
+    text = read(page).text
+    section = text[text.index("How far one gets") : text.index("The objects of the truth that are split worst")]
+    brief, every = section.split("Every threshold", maxsplit=1)
+    assert "● pseudo 0.1 longest 0.500 6 000 1 800 10 0 77 0.625" in brief
+    assert "● pseudo 0.3 best 0.400" in brief and "▲ baseline 0.58 chosen 0.650 7 800 440 58 0 57 0.625" in brief
+    assert "0.7" not in brief[brief.index("Mark") :].split() and every.count(" 0.7 ") == 3
+    for column in ("normalised ERL", "splits", "mergers", "edits"):
+        assert f'aria-label="{column} per threshold by skeletons, away"' in page.read_text()
+
+
+def test_skeletons_without_length_or_edits_or_scores(tmp_path: Path) -> None:
+    """Skeletons of single nodes have no run to measure; edits are counted only where asked; scores may be absent."""
+    table = skeleton_table("away", "mine", 0).drop(columns=["edits"]).assign(erl_normalised=np.nan, erl_nm=np.nan)
+    table.to_csv(tmp_path / "skeleton_scores.csv", index=False)
+    write_report(tmp_path / "r.html", **{**EMPTY, "skeletons": [tmp_path / "skeleton_scores.csv"]})
+    page = (tmp_path / "r.html").read_text()
+    assert "mine 0.7 – – 600 70 0 0.625" in read(tmp_path / "r.html").text
+    assert re.findall(r'aria-label="([\w ]+) per threshold by', page) == ["splits", "mergers"]
+    assert "longest</td>" not in page and "Edits" not in page
 
 
 def test_an_empty_run_says_what_is_absent_and_how_to_get_it(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", **EMPTY)
     reader = read(tmp_path / "r.html")
-    assert reader.text.count("Not in this run:") == 12
+    assert reader.text.count("Not in this run:") == 13
     assert "`" not in reader.text
 
 

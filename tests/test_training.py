@@ -32,7 +32,6 @@ SECTION: dict[str, Any] = {
     "rim": "boundary",
 }
 VOLUME: dict[str, Any] = SECTION | {
-    "grow_in_z": True,
     "kind": "3d_mtlsd",
     "pooling": [[1, 2, 2]],
     "kernels": [[1, 3, 3], [3, 3, 3]],
@@ -70,7 +69,7 @@ def painted(seed: int = 0, shape: tuple[int, int] = (60, 70)) -> SectionData:
 
 def samples(section: SectionData, augmentation: Augmentation | None = None) -> SectionSamples:
     """Samples of one section."""
-    targets = Targets("2d_mtlsd", ((-1, 0), (0, -1), (-3, 0)), (3.0, 3.0), 1, 1, False, "boundary")
+    targets = Targets("2d_mtlsd", ((-1, 0), (0, -1), (-3, 0)), (3.0, 3.0), 1, 1, "boundary")
     return SectionSamples([section], targets, (24, 24), augmentation or Augmentation())
 
 

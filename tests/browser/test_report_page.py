@@ -96,7 +96,7 @@ def test_charts_are_drawn_in_the_ink_of_the_page(opened: Any) -> None:
         "return [...document.querySelectorAll('.chart svg')].map((svg) => "
         "[svg.getBoundingClientRect().width, svg.getBoundingClientRect().height, svg.querySelectorAll('path').length]);"
     )
-    assert len(charts) == 2 * 2 * 4 + 2 * 2
+    assert len(charts) == 2 * 2 * 4 + 4 + 2 * 2
     assert all(width > 300 and height > 150 and paths > 5 for width, height, paths in charts)
 
 
@@ -127,6 +127,20 @@ def test_scores_are_shown_for_the_chosen_track_and_convention(opened: Any) -> No
         select.dispatchEvent(new Event("change", { bubbles: true }));""")
     assert len(column(opened, 0)) == 2 * 4
     assert all("bootstrapped" in text for text in column(opened, 1))
+
+
+def test_scores_by_skeletons_of_every_threshold_open_and_are_chosen_by_track(opened: Any) -> None:
+    rows = """
+        const rows = [...document.querySelectorAll("#skeleton-table tbody tr")];
+        return rows.filter((row) => row.checkVisibility()).length;"""
+    assert opened.execute_script(rows) == 0, "closed at first"
+    click(opened, "#skeletons summary")
+    assert opened.execute_script(rows) == 3 * 4
+    opened.execute_script("""
+        const select = document.querySelector('#skeletons select[data-column="track"]');
+        select.value = "baseline";
+        select.dispatchEvent(new Event("change", { bubbles: true }));""")
+    assert opened.execute_script(rows) == 4
 
 
 def test_a_picture_enlarges_and_closes(opened: Any) -> None:

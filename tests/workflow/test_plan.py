@@ -109,6 +109,14 @@ def test_skeletons_from_a_file_need_no_truth(tmp_path: Path) -> None:
         assert f"{folder}/graph" in scored[frozenset({f"{folder}/skeleton_scores.csv"})]
 
 
+def test_the_report_shows_scores_by_skeletons(jobs: list[Job]) -> None:
+    """The page waits for the scores of every track of the volume that has skeletons, and of no other."""
+    (report,) = [job for job in jobs if job.rule == "write_report"]
+    scored = {path for path in report.inputs if path.endswith("skeleton_scores.csv")}
+    assert {path.split("/")[2] for path in scored} == {"held_out"}
+    assert {path.split("/")[3] for path in scored} == {"pseudo", "bootstrapped", "baseline"}
+
+
 def test_any_threshold_is_segmented_by_naming_its_file(tmp_path: Path) -> None:
     """The segmentation of a threshold outside the configured sweep is one target away."""
     folder = "results/tiny/held_out/bootstrapped/segmentation"

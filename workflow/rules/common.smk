@@ -277,6 +277,7 @@ SHOWN = FIGURES | {
     "scores": [f"<results>/{volume}/{track}/scores.csv" for volume, track in SCORED],
     "best": [f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],
     "errors": [f"<results>/{volume}/{track}/errors.csv" for volume in TEST for track in TRACKS],
+    "skeletons": SKELETON_SCORES,
     "losses": [f"<results>/nets/{net}/losses.csv" for net in NETS],
     "snapshots": [f"<results>/nets/{net}/snapshots.png" for net in NETS],
     "filters": [f"<results>/{volume}/pseudo/pseudo_truth.csv" for volume in BOOTSTRAPPING],

@@ -139,11 +139,12 @@ rule rank_errors:
         runtime=growing(60),
     params:
         code=code_hash("stages.locating"),
+        result="table",
         border=border_of,
         reach=config["evaluate"]["reach"],
         block=config["segment"]["block"],
     script:
-        "../scripts/rank_errors.py"
+        "../scripts/locate_errors.py"
 
 
 use rule rank_errors as rank_errors_part with:
@@ -182,11 +183,12 @@ rule write_errors:
         runtime=growing(60),
     params:
         code=code_hash("stages.locating"),
+        result="volume",
         border=border_of,
         reach=config["evaluate"]["reach"],
         block=config["segment"]["block"],
     script:
-        "../scripts/write_errors.py"
+        "../scripts/locate_errors.py"
 
 
 use rule write_errors as write_errors_part with:

@@ -20,7 +20,7 @@ def shown(section: str) -> list[tuple[str, str, Path]]:
             for path in paths]  # fmt: skip
 
 
-tables = ("scores", "best", "errors", "statistics", "filters")
+tables = ("scores", "best", "errors", "skeletons", "statistics", "filters")
 inputs = {name: [Path(path) for path in snakemake.input[name]] for name in tables}
 pictures = {section: shown(section) for section in captions}
 pictures["losses"] = [
@@ -34,6 +34,7 @@ write_report(
     scores=inputs["scores"],
     best=inputs["best"],
     errors=inputs["errors"],
+    skeletons=inputs["skeletons"],
     losses=dict(zip(snakemake.params.nets, map(Path, snakemake.input.losses), strict=True)),
     figures=pictures,
     annotation=inputs["statistics"],

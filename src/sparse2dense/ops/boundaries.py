@@ -46,16 +46,16 @@ def grow_boundary(
 
 
 def erode_randomly(
-    labels: NDArray[np.integer], rng: np.random.Generator, maximum_steps: int = 1, only_xy: bool = True
+    labels: NDArray[np.integer], rng: np.random.Generator, maximum_steps: int = 1
 ) -> NDArray[np.integer]:
-    """Erode each label by its own random number of voxels from 0 to `maximum_steps`, otherwise as `grow_boundary`."""
+    """Erode each label within sections by a random number of its own, from 0 to `maximum_steps` voxels."""
     eroded = labels.copy()
     if maximum_steps < 1 or not labels.any():
         return eroded
     native = labels.astype(labels.dtype.newbyteorder("="), copy=False)
     objects = fastremap.renumber(native, preserve_zero=True, in_place=False)[0]
     steps = rng.integers(0, maximum_steps + 1, size=int(objects.max()) + 1).astype(np.uint8)[objects]
-    for step, touched in enumerate(_touched(labels, maximum_steps, None, only_xy), start=1):
+    for step, touched in enumerate(_touched(labels, maximum_steps, None, only_xy=True), start=1):
         eroded[touched & (steps == step)] = 0
     return eroded
 

@@ -60,10 +60,8 @@ def component_fragments(
 
     Parameters
     ----------
-    affinities
-        (channels, z, y, x), uint8 (255 is 1) or float in [0, 1].
-    offsets
-        One offset (z, y, x) per channel in voxels; the nearest neighbours are found among them.
+    affinities, offsets
+        As in `ops.fragments.watershed_fragments`.
     threshold
         Affinity above which two neighbours belong together.
 

@@ -22,9 +22,11 @@ from sparse2dense.stages.pictures import FIGURE_WIDTH, save_png, style
 
 __all__ = [
     "CONVENTIONS",
+    "SKELETON_COLUMNS",
     "VOI_COLUMNS",
     "draw_loss",
     "draw_resources",
+    "draw_skeleton_score",
     "draw_voi",
     "draw_voi_curve",
     "figure_losses",
@@ -34,11 +36,13 @@ __all__ = [
     "read_benchmarks",
     "read_best",
     "read_scores",
+    "read_skeleton_scores",
     "rules_by_cost",
     "sorted_tracks",
 ]
 
 VOI_COLUMNS = {"voi_sum": "VOI sum", "voi_split": "VOI split", "voi_merge": "VOI merge"}
+SKELETON_COLUMNS = {"erl_normalised": "normalised ERL", "splits": "splits", "mergers": "mergers", "edits": "edits"}
 CONVENTIONS = ("interior", "all")
 SHOWN_RULES = 24  # bars that fit under each other
 INK = "#010203"  # stands for the colour of text; the page puts its own in its place
@@ -46,12 +50,22 @@ INK = "#010203"  # stands for the colour of text; the page puts its own in its p
 
 def read_scores(files: Sequence[Path]) -> pd.DataFrame:
     """All score tables as one, sorted by volume, track, convention and threshold; empty without files."""
+    return _read_tables(files, ["volume", "track", "convention", "threshold"], VOI_COLUMNS)
+
+
+def read_skeleton_scores(files: Sequence[Path]) -> pd.DataFrame:
+    """All tables of scores by skeletons as one, sorted by volume, track and threshold; edits are nan if not counted."""
+    return _read_tables(files, ["volume", "track", "threshold"], SKELETON_COLUMNS)
+
+
+def _read_tables(files: Sequence[Path], order: list[str], columns: Iterable[str]) -> pd.DataFrame:
+    """All tables as one, sorted by the columns `order`; `columns` are there even if no table has them."""
     tables = [pd.read_csv(file, dtype={"volume": str, "track": str}) for file in files]
     tables = [table for table in tables if len(table)]
     if not tables:
-        return pd.DataFrame(columns=["volume", "track", "convention", "threshold", *VOI_COLUMNS])
-    order = ["volume", "track", "convention", "threshold"]
-    return pd.concat(tables, ignore_index=True).sort_values(order, ignore_index=True)
+        return pd.DataFrame(columns=[*order, *columns])
+    found = pd.concat(tables, ignore_index=True).sort_values(order, ignore_index=True)
+    return found.assign(**{column: np.nan for column in columns if column not in found})
 
 
 def read_best(files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -102,20 +116,16 @@ def sorted_tracks(tracks: Iterable[str]) -> list[str]:
     return sorted(set(tracks), key=lambda track: (order.get(track, len(order)), track))
 
 
-def _curves(scores: pd.DataFrame, volume: str, convention: str) -> list[tuple[str, pd.DataFrame]]:
-    chosen = scores[(scores["volume"] == volume) & (scores["convention"] == convention)]
-    return [(t, chosen[chosen["track"] == t].sort_values("threshold")) for t in sorted_tracks(chosen["track"])]
-
-
 def _draw_curves(
     axes: Axes,
-    curves: Sequence[tuple[str, pd.DataFrame]],
+    scores: pd.DataFrame,
     columns: tuple[str, str],
     best: Sequence[Mapping[str, Any]],
     volume: str,
 ) -> None:
-    names = [track for track, _ in curves]
-    for track, curve in curves:
+    names = sorted_tracks(scores["track"])
+    for track in names:
+        curve = scores[scores["track"] == track].sort_values("threshold")
         colour, marker = track_style(track, names)
         x, y = curve[columns[0]].to_numpy(float), curve[columns[1]].to_numpy(float)
         axes.plot(x, y, color=colour, marker=marker, markersize=3, linewidth=1.4, label=track, alpha=0.9)
@@ -129,25 +139,48 @@ def draw_voi(
     axes: Axes, scores: pd.DataFrame, best: Sequence[Mapping[str, Any]], volume: str, convention: str, column: str
 ) -> None:
     """Draw one VOI column in bits against the threshold, a line per track; a star marks best, a cross chosen."""
-    curves = _curves(scores, volume, convention)
-    _draw_curves(axes, curves, ("threshold", column), best, volume)
+    shown = scores[(scores["volume"] == volume) & (scores["convention"] == convention)]
+    _draw_against_threshold(axes, shown, best, volume, column)
+    axes.set_ylabel(f"{VOI_COLUMNS[column]} (bits)")
+
+
+def draw_skeleton_score(
+    axes: Axes, scores: pd.DataFrame, best: Sequence[Mapping[str, Any]], volume: str, column: str
+) -> None:
+    """Draw one of `SKELETON_COLUMNS` against the threshold, a line per track; marked as by `draw_voi`."""
+    _draw_against_threshold(axes, scores[scores["volume"] == volume], best, volume, column)
+    axes.set_ylabel(SKELETON_COLUMNS[column])
+
+
+def _draw_against_threshold(
+    axes: Axes, scores: pd.DataFrame, best: Sequence[Mapping[str, Any]], volume: str, column: str
+) -> None:
+    _draw_curves(axes, scores, ("threshold", column), best, volume)
     thresholds = scores["threshold"].to_numpy(float)
     if len(thresholds) and thresholds.min() > 0 and np.median(thresholds) < thresholds.max() / 5:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_ylim(bottom=0)
+    _start_at_zero(axes)
     axes.set_xlabel("threshold")
-    axes.set_ylabel(f"{VOI_COLUMNS[column]} (bits)")
 
 
 def draw_voi_curve(
     axes: Axes, scores: pd.DataFrame, best: Sequence[Mapping[str, Any]], volume: str, convention: str
 ) -> None:
     """Draw VOI merge against VOI split, both in bits: a point per threshold, a line per track."""
-    _draw_curves(axes, _curves(scores, volume, convention), ("voi_split", "voi_merge"), best, volume)
+    shown = scores[(scores["volume"] == volume) & (scores["convention"] == convention)]
+    _draw_curves(axes, shown, ("voi_split", "voi_merge"), best, volume)
     axes.set(xlabel="VOI split (bits)", ylabel="VOI merge (bits)")
-    axes.set_xlim(left=0)
+    _start_at_zero(axes, x_too=True)
+
+
+def _start_at_zero(axes: Axes, x_too: bool = False) -> None:
+    """Show the axes from 0 on, with room beyond the highest mark even where all are as high."""
+    axes.update_datalim([(0, 0)], updatex=x_too)
+    axes.autoscale_view()
     axes.set_ylim(bottom=0)
+    if x_too:
+        axes.set_xlim(left=0)
 
 
 def draw_loss(axes: Axes, losses: pd.DataFrame, against: str) -> None:

@@ -38,16 +38,12 @@ CODES = {
 
 
 def rank_errors(
+    compared: Comparison,
     table: Path,
     lut: Path,
-    fragments: Path,
-    truth: Path,
     output: Path,
     *,
     count: int = 100,
-    border: Sequence[int] = (2, 2, 2),
-    reach: float = 32,
-    mask: Path | None = None,
     block_shape: Sequence[int] = (128, 256, 256),
     workers: int = 1,
     part: Part | None = None,
@@ -59,12 +55,12 @@ def rank_errors(
 
     Parameters
     ----------
+    compared
+        Fragments and truth, as they were counted.
     table
         As `evaluating.count_overlaps` writes it of these volumes, not by section.
     lut
         As `agglomerating.make_lut` writes it.
-    fragments, truth, border, reach, mask
-        As they were counted.
     output
         CSV file of the columns `ERROR_COLUMNS`, splits first, most bits first. The label is an object (split) or a
         segment (merge); partners are the segments or objects that share it, `main` the one that shares most voxels.
@@ -77,11 +73,11 @@ def rank_errors(
 
     Raises InputError when the table was counted by section, or the volumes are not those that were counted.
     """
-    compared = Comparison(fragments, truth, border, reach, mask)
     segments_of = read_table(lut, "fragment", "segment")
     worst = {kind: errors.worst(count) for kind, errors in _errors(table, *segments_of).items()}
     inputs = {"table": table, "lut": lut, **compared.inputs}
-    record = provenance("rank_errors", {"count": count, "border": list(border), "reach": reach}, inputs)
+    settings = {"count": count, "border": list(compared.border), "reach": compared.reach}
+    record = provenance("rank_errors", settings, inputs)
     first = tuple(side.start for side in compared.boxes[1])
     tiles = blocks(compared.shape, block_shape)
 
@@ -101,7 +97,7 @@ def rank_errors(
             np.savez(piece, **columns)
 
     def conclude(paths: Sequence[Path]) -> None:
-        reference, threshold = open_volume(truth), table_facts(lut)["threshold"]
+        reference, threshold = open_volume(compared.truth), table_facts(lut)["threshold"]
         with atomic_file(paths[0]) as partial, partial.open("w", newline="") as file:
             rows = csv.DictWriter(file, ERROR_COLUMNS, lineterminator="\n")
             rows.writeheader()
@@ -151,15 +147,11 @@ def _rows(errors: ObjectErrors, boxes: ObjectBoxes, reference: Volume) -> Iterat
 
 
 def write_error_volume(
+    compared: Comparison,
     table: Path,
     lut: Path,
-    fragments: Path,
-    truth: Path,
     output: Path,
     *,
-    border: Sequence[int] = (2, 2, 2),
-    reach: float = 32,
-    mask: Path | None = None,
     block_shape: Sequence[int] = (128, 256, 256),
     workers: int = 1,
     part: Part | None = None,
@@ -168,7 +160,7 @@ def write_error_volume(
 
     Parameters
     ----------
-    table, lut, fragments, truth, border, reach, mask
+    compared, table, lut
         As in `rank_errors`.
     output
         Volume to write, uint8, in the place of the truth, with the codes of `ops.object_errors.error_volume`; the
@@ -180,11 +172,12 @@ def write_error_volume(
 
     Raises InputError as `rank_errors` does.
     """
-    compared, reference = Comparison(fragments, truth, border, reach, mask), open_volume(truth)
+    reference = open_volume(compared.truth)
     segments_of = read_table(lut, "fragment", "segment")
     errors = _errors(table, *segments_of)
     inputs = {"table": table, "lut": lut, **compared.inputs}
-    record = provenance("write_error_volume", {"border": list(border), "reach": reach}, inputs)
+    settings = {"border": list(compared.border), "reach": compared.reach}
+    record = provenance("write_error_volume", settings, inputs)
 
     def create(paths: Sequence[Path]) -> None:
         create_volume(

@@ -19,10 +19,9 @@ from sparse2dense.ops.filters import (
     without_dust,
     without_outliers,
 )
-from sparse2dense.ops.nearest import nearest_labels, reach_in_voxels
 from sparse2dense.stages.hole_filling import Read, without_holes
-from sparse2dense.volumes.blockwise import Work, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, clip, layers, snap_up, within
+from sparse2dense.volumes.blockwise import run_blockwise
+from sparse2dense.volumes.grid import Block, blocks, layers, snap_up
 from sparse2dense.volumes.passes import Passes, passes_for
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import create_volume, open_volume
@@ -45,7 +44,6 @@ def make_pseudo_truth(
     outlier_deviations: float | None = None,
     minimum_sections: int = 1,
     fill_holes: bool = False,
-    grow: float = 0,
     block_shape: Sequence[int] = (128, 256, 256),
     workers: int = 1,
 ) -> None:
@@ -73,9 +71,6 @@ def make_pseudo_truth(
         Objects in fewer sections are removed.
     fill_holes
         Fill background that an object encloses in a section, and objects that it encloses in 3D.
-    grow
-        How far objects grow, in voxels, into space that no object of `segmentation` took: predicted boundaries are
-        wide, while painted objects meet in their membranes.
     block_shape
         Voxels (z, y, x) of a block, rounded up to whole chunks; no matter for the result.
     workers
@@ -87,12 +82,11 @@ def make_pseudo_truth(
         "outlier_deviations": outlier_deviations,
         "minimum_sections": minimum_sections,
         "fill_holes": fill_holes,
-        "grow": grow,
     }
     record = provenance("make_pseudo_truth", settings, {"segmentation": segmentation})
     key = {"record": record, "inputs": [identity(segmentation)]}
     tile = snap_up(block_shape, source.array.chunks)
-    tiles = blocks(source.shape, tile, reach_in_voxels(grow, source.voxel_size))
+    tiles = blocks(source.shape, tile)
 
     def create(paths: Sequence[Path]) -> None:
         for path, dtype in zip(paths, (source.dtype, np.dtype(np.uint8)), strict=False):
@@ -100,6 +94,8 @@ def make_pseudo_truth(
                 path, source.shape, dtype, voxel_size=source.voxel_size, offset=source.offset, labels=True,
                 chunks=source.array.chunks, attributes={"provenance": record},
             )  # fmt: skip
+        if fill_holes:
+            _profiles_beside(paths).mkdir()
 
     with passes_for(output, key, tiles, workers=workers) as passes:
         steps = _filtered(passes, segmentation, dust, outlier_deviations, minimum_sections)
@@ -108,33 +104,20 @@ def make_pseudo_truth(
             # last, so that holes which removed objects leave in others are closed too
             read = without_holes(passes, "holes_in_sections", read, per_section=True, objects=False)
             read = without_holes(passes, "holes", read, per_section=False, objects=True)
-        if grow > 0:
-            ungrown = passes.run("ungrown.zarr", _writing(read), create=create)
-            read = _stored(ungrown)
-        later = {"fill_holes": read} if fill_holes else {}
-        if grow > 0:
-            later["grow"] = _grown(segmentation, ungrown, grow)
 
-        def write(paths: Sequence[Path], block: Block) -> None:
-            labels = None
-            for step, read_step in later.items():
-                labels = read_step(block)
-                _save_profiles(paths[0].with_name(step), block, labels)
-            labels = read(block) if labels is None else labels
+        def work(paths: Sequence[Path], block: Block) -> None:
+            labels = read(block)
+            if fill_holes:
+                _save_profiles(_profiles_beside(paths), block, labels)
             open_volume(paths[0], "r+")[block.write] = labels
             open_volume(paths[1], "r+")[block.write] = (labels != 0).astype(np.uint8)
 
         def conclude(paths: Sequence[Path]) -> None:
-            counted = {step: _objects_in(paths[0].with_name(step), tiles) for step in later}
-            _write_counts(paths[2], steps | counted, output)
-
-        def create_all(paths: Sequence[Path]) -> None:
-            create(paths[:2])
-            for step in later:
-                paths[0].with_name(step).mkdir()
+            filled = {"fill_holes": _objects_in(_profiles_beside(paths), tiles)} if fill_holes else {}
+            _write_counts(paths[2], steps | filled, output)
 
         outputs, label = (output, output_mask, output_counts), f"pseudo truth {output.parent.name}"
-        run_blockwise(outputs, key, create_all, write, tiles, label=label, workers=workers, conclude=conclude)
+        run_blockwise(outputs, key, create, work, tiles, label=label, workers=workers, conclude=conclude)
 
 
 def _filtered(
@@ -159,31 +142,9 @@ def _kept(segmentation: Path, objects: Objects) -> Read:
     return lambda block: keep_objects(open_volume(segmentation)[block.write], objects)
 
 
-def _stored(volume: Path) -> Read:
-    """Return a way to read the blocks of a volume."""
-    return lambda block: open_volume(volume)[block.write]
-
-
-def _writing(read: Read) -> Work:
-    """Return the work of a pass that stores what `read` returns."""
-
-    def work(paths: Sequence[Path], block: Block) -> None:
-        open_volume(paths[0], "r+")[block.write] = read(block)
-
-    return work
-
-
-def _grown(segmentation: Path, ungrown: Path, distance: float) -> Read:
-    """Return a way to read blocks in which objects have grown into the background of the segmentation."""
-
-    def read(block: Block) -> NDArray:
-        volume = open_volume(ungrown)
-        around = clip(block.read, volume.shape)
-        labels, own = volume[around], within(block.write, around)
-        free = open_volume(segmentation)[block.write] == 0
-        return np.where(free, nearest_labels(labels, volume.voxel_size, distance, own), labels[own])
-
-    return read
+def _profiles_beside(paths: Sequence[Path]) -> Path:
+    """Return the folder of the profiles of filled objects, which is gone when the outputs are whole."""
+    return paths[0].with_name("profiles")
 
 
 def _save_profiles(folder: Path, block: Block, labels: NDArray) -> None:

@@ -2,10 +2,9 @@
 
 import base64
 import io
-import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,31 @@ from PIL import Image
 from sparse2dense.errors import InputError
 from sparse2dense.stages.charts import (
     CONVENTIONS,
+    SKELETON_COLUMNS,
     VOI_COLUMNS,
     draw_loss,
+    draw_skeleton_score,
     draw_voi,
     draw_voi_curve,
     panel_svg,
     read_benchmarks,
     read_best,
     read_scores,
+    read_skeleton_scores,
     rules_by_cost,
     sorted_tracks,
 )
 from sparse2dense.stages.colours import track_style
+from sparse2dense.stages.report_tables import (
+    annotation_efforts,
+    filter_tables,
+    rows_of,
+    score_rows,
+    skeleton_rows,
+    summarise,
+    with_parts,
+    worst_errors,
+)
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.provenance import plain
 from sparse2dense.volumes.provenance import provenance as make_provenance
@@ -52,8 +64,6 @@ FIGURE_SECTIONS = {
     "losses": "Training",
     "resources": "Time and memory",
 }
-WORST = 5
-"""How many splits, and how many merges, of a track are shown."""
 MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚"}
 Figure = tuple[str, str, Path]
 
@@ -83,6 +93,7 @@ def write_report(
     benchmarks: Sequence[Path],
     pseudo_truth: Sequence[Path] = (),
     errors: Sequence[Path] = (),
+    skeletons: Sequence[Path] = (),
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report of a run as one HTML page under 20 MB that loads nothing.
@@ -106,14 +117,18 @@ def write_report(
     pseudo_truth
         `pseudo_truth.csv` of the volumes, as `<volume>/pseudo/pseudo_truth.csv`.
     errors
-        `errors.csv` of every track of the test volumes, as `<volume>/<track>/errors.csv`.
+        `errors.csv` of every track of the test volumes, as `<volume>/<track>/errors.csv`; the page names the volumes
+        beside them that mark the errors.
+    skeletons
+        `skeleton_scores.csv` of every track of the test volumes that have skeletons.
     provenance
         What `volumes.provenance.provenance` returns; made here by default.
 
     Whatever is empty leaves a section that says so. Raises InputError for an unknown section or a missing file.
     """
-    check_files([*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth, *errors], figures)
-    table, records = read_scores(scores), read_best(best)
+    tables = [*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth, *errors, *skeletons]
+    check_files(tables, figures)
+    table, records, by_skeletons = read_scores(scores), read_best(best), read_skeleton_scores(skeletons)
     environment = Environment(
         loader=PackageLoader("sparse2dense.stages", "report_template"),
         autoescape=True,
@@ -130,7 +145,9 @@ def write_report(
         efforts=annotation_efforts(annotation),
         score_charts=score_charts(table, records),
         score_rows=score_rows(table, records),
-        looks=track_looks(table, records),
+        skeleton_charts=skeleton_charts(by_skeletons, records),
+        skeleton_rows=skeleton_rows(by_skeletons, records),
+        looks=track_looks({*table["track"], *by_skeletons["track"], *(record["track"] for record in records)}),
         errors=worst_errors(errors),
         figures=embed(figures, test_volumes(config)),
         loss_charts=loss_charts(losses),
@@ -190,84 +207,11 @@ def duration(seconds: Any) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {whole % 60:02d} s"
 
 
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table as dictionaries, NaN as None."""
-    return [
-        {str(key): None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}
-        for row in table.to_dict("records")
-    ]
-
-
-def with_parts(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of a table, each with `<column>_part`: its share of the largest value, 0..1, for the bars."""
-    for column in columns:
-        largest = table[column].max() if len(table) else 0
-        table = table.assign(**{f"{column}_part": (table[column] / largest).fillna(0) if largest else 0.0})
-    return rows_of(table)
-
-
-def track_looks(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def track_looks(tracks: Iterable[str]) -> dict[str, dict[str, str]]:
     """Colour and marker of every track of the run, in the order of the method."""
-    tracks = sorted_tracks({*table["track"], *(record["track"] for record in records)})
-    styles = {track: track_style(track, tracks) for track in tracks}
+    ordered = sorted_tracks(tracks)
+    styles = {track: track_style(track, ordered) for track in ordered}
     return {track: {"colour": colour, "marker": MARKERS[marker]} for track, (colour, marker) in styles.items()}
-
-
-def summarise(
-    table: pd.DataFrame, records: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Per volume and track: the best and the chosen threshold, with the scores of both conventions at each.
-
-    Test volumes stand first, and where there are any they alone are in the `headline`. Where `best.json` is absent
-    the best threshold is read from the table.
-    """
-    known = {(record["volume"], record["track"]): record for record in records}
-    roles = {name: volume.get("role") for name, volume in (config.get("volumes") or {}).items()}
-    pairs = {*zip(table["volume"], table["track"], strict=True), *known}
-    place = {track: i for i, track in enumerate(sorted_tracks({track for _, track in pairs}))}
-    summaries = []
-    for volume, track in sorted(pairs, key=lambda p: (roles.get(p[0]) != "test", p[0], place[p[1]])):
-        curve = table[(table["volume"] == volume) & (table["track"] == track)]
-        record = known.get((volume, track), {})
-        found = {kind: record.get(kind) for kind in ("chosen", "best")}
-        interior = curve[curve["convention"] == "interior"]
-        if not found["best"] and interior["voi_sum"].notna().any():
-            found["best"] = rows_of(interior.loc[[interior["voi_sum"].idxmin()]])[0]
-        convention = record.get("convention", "interior")
-        points = {kind: scored_point(point, curve, convention) for kind, point in found.items()}
-        facts = {"volume": volume, "track": track, "role": roles.get(volume), "convention": convention}
-        summaries.append({**facts, **points})
-    tested = any(entry["role"] == "test" for entry in summaries)
-    return [{**entry, "headline": entry["role"] == "test" or not tested} for entry in summaries]
-
-
-def scored_point(point: Mapping[str, Any] | None, curve: pd.DataFrame, judged_by: str) -> dict[str, Any] | None:
-    """A threshold, the reason for it, and its scores in both conventions; None where there is no threshold."""
-    if not point or point.get("threshold") is None:
-        return None
-    threshold = float(point["threshold"])
-    here = curve[np.isclose(curve["threshold"].to_numpy(float), threshold, rtol=1e-9, atol=1e-12)]
-    known = {convention: rows_of(here[here["convention"] == convention]) for convention in CONVENTIONS}
-    scores = {convention: rows[0] if rows else None for convention, rows in known.items()}
-    if scores[judged_by] is None:
-        scores[judged_by] = dict(point)
-    return {"threshold": threshold, "reason": point.get("reason"), **scores}
-
-
-def score_rows(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of the scores table; `mark` lists what a row is: best, chosen or neither."""
-    points = [
-        (record["volume"], record["track"], kind, float(record[kind]["threshold"]))
-        for record in records
-        for kind in ("best", "chosen")
-        if (record.get(kind) or {}).get("threshold") is not None
-    ]
-    place = {track: i for i, track in enumerate(sorted_tracks(table["track"]))}
-    rows = sorted(rows_of(table), key=lambda row: (row["volume"], place[row["track"]]))
-    for row in rows:
-        here = (row["volume"], row["track"])
-        row["mark"] = [kind for *where, kind, at in points if tuple(where) == here and np.isclose(at, row["threshold"])]
-    return rows
 
 
 def score_charts(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -294,6 +238,23 @@ def score_charts(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> l
     return charts
 
 
+def skeleton_charts(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per volume with skeletons: normalised ERL, splits, mergers and, where counted, edits per threshold, as SVG."""
+    charts = []
+    for volume in table["volume"].unique():
+        here = table[table["volume"] == volume]
+        panels = []
+        for column, label in SKELETON_COLUMNS.items():
+            if here[column].notna().any():
+
+                def draw(axes: Any, v: str = volume, k: str = column) -> None:
+                    draw_skeleton_score(axes, table, records, v, k)
+
+                panels.append(Markup(panel_svg(draw, f"{label} per threshold by skeletons, {volume}")))
+        charts.append({"volume": volume, "panels": panels})
+    return charts
+
+
 def loss_charts(losses: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Per net: its last and lowest losses in words, and panels of the loss against steps and minutes."""
     charts = []
@@ -315,47 +276,6 @@ def loss_charts(losses: Mapping[str, Path]) -> list[dict[str, Any]]:
             {"net": net, "panels": panels, "steps": steps, "seconds": seconds, "lowest": lowest, "at": at},
         )
     return charts
-
-
-def annotation_efforts(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """Per annotated volume: sections, objects and voxels painted, from `annotation.csv` and `annotation.json`."""
-    efforts: dict[str, dict[str, Any]] = {}
-    for file in sorted(files, key=lambda path: path.suffix):
-        effort = efforts.setdefault(file.parent.name, {"sections": None, "objects": None, "voxels": None, "rows": []})
-        if file.suffix == ".csv":
-            table = pd.read_csv(file)
-            effort["rows"] = rows_of(table)
-            effort["objects"] = len(table)
-            effort["voxels"] = int(table["voxels"].sum())
-        else:
-            for key, value in json.loads(file.read_text()).items():
-                if key in ("sections", "objects", "voxels"):
-                    effort[key] = len(value) if isinstance(value, list) else value
-    return [{"volume": volume, **effort} for volume, effort in efforts.items()]
-
-
-def filter_tables(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The tables of counts before and after the filters of the pseudo ground truth, with the volume of each."""
-    tables = []
-    for file in files:
-        table = pd.read_csv(file)
-        volume = file.parent.parent.name if file.parent.name == "pseudo" else file.parent.name
-        tables.append({"volume": volume, "columns": list(table.columns), "rows": rows_of(table)})
-    return tables
-
-
-def worst_errors(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The worst splits and merges of each volume and track, each row with `middle`, the voxel amid its box."""
-    place = {track: i for i, track in enumerate(sorted_tracks({file.parent.name for file in files}))}
-    tables = []
-    for file in sorted(files, key=lambda path: (path.parent.parent.name, place[path.parent.name])):
-        # exact decimals, and ids that no float holds
-        table = pd.read_csv(file, dtype={"threshold": str, "label": str, "main": str})
-        rows = rows_of(table.groupby("kind", sort=False).head(WORST))
-        for row in rows:
-            row["middle"] = [(row[f"begin_{axis}"] + row[f"end_{axis}"]) // 2 for axis in "zyx"]
-        tables.append({"volume": file.parent.parent.name, "track": file.parent.name, "rows": rows})
-    return tables
 
 
 def test_volumes(config: Mapping[str, Any]) -> set[str]:

@@ -57,7 +57,6 @@ class Targets:
     sigma: tuple[float, ...]
     downsample: int
     grow_boundary: int
-    grow_in_z: bool
     rim: Rim
 
     @property
@@ -88,7 +87,7 @@ class Targets:
         if "affinities" in heads:
             pairs = affinity_mask(mask, labels, self.offsets, rim=self.rim)[every]
             pairs *= affinities(within.astype(np.uint8), self.offsets)[every]
-            grown = grow_boundary(labels, self.grow_boundary, mask=mask, only_xy=not self.grow_in_z)
+            grown = grow_boundary(labels, self.grow_boundary, mask=mask, only_xy=True)
             target = affinities(grown, self.offsets)[every]
             targets["affinities"] = target.astype(np.float32)
             weights["affinities"] = balance_weights(target, pairs, groups=_singly(len(target)))
@@ -196,7 +195,7 @@ class LiftSamples:
             flat = [(0, *offset) for offset in self.net.input_offsets]
             channels.append(affinities(grown, flat)[every].astype(np.float32))
         everywhere = np.ones(labels.shape, np.uint8)
-        objects = grow_boundary(labels, self.settings["grow_boundary"], only_xy=not self.settings["grow_in_z"])
+        objects = grow_boundary(labels, self.settings["grow_boundary"], only_xy=True)
         target = affinities(objects, self.net.offsets)[every]
         pairs = affinity_mask(everywhere, labels, self.net.offsets)[every]
         weights = balance_weights(target, pairs, groups=_singly(len(target)))

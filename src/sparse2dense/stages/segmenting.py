@@ -1,12 +1,13 @@
 """Fragments of affinities, and the segmentation that a look-up table makes of them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_in_block, watershed_fragments
@@ -77,14 +78,15 @@ def make_fragments(
         "debris": debris,
         "fill_holes": fill_holes,
     }
-    if mutex is None:
-        settings |= {"seed_distance": seed_distance, "boundary_threshold": boundary_threshold}
-    else:
-        settings |= mutex
     offsets, shape = offsets_of(source), source.spatial_shape
+    over_segment: Callable[..., NDArray[np.uint64]]
     if mutex is None:
+        over_segment = watershed_fragments
+        settings |= {"seed_distance": seed_distance, "boundary_threshold": boundary_threshold}
         channels = nearest_channels(offsets, (1, 2) if per_section else (0, 1, 2))
     else:
+        over_segment = mutex_fragments
+        settings |= mutex
         channels = section_channels(offsets) if per_section else list(range(len(offsets)))
     if mask is not None:
         mask_of(source, mask)
@@ -103,7 +105,6 @@ def make_fragments(
         values, read = open_volume(affinities), clip(block.read, shape)
         # blocks draw their own random numbers, each always the same
         own = {"voxel_size": values.voxel_size} if mutex is None else {"seed": (mutex["seed"] << 32) + block.index}
-        over_segment = watershed_fragments if mutex is None else mutex_fragments
         found = over_segment(
             np.stack([values[(channel, *read)] for channel in channels]),
             offsets=[offsets[channel] for channel in channels],
@@ -177,10 +178,8 @@ def write_segmentation(
         Volume to write, uint64, in the place of the fragments; 0 stays 0.
     block_shape
         Voxels (z, y, x) of a block, rounded up to whole chunks; no matter for the result.
-    workers
-        Processes that work on blocks.
-    part
-        Number of a part of the blocks and how many parts there are; all, and the end, by default.
+    workers, part
+        As in `make_fragments`.
 
     Raises InputError when a fragment is missing in the look-up table.
     """

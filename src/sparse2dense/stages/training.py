@@ -158,7 +158,6 @@ def _targets(description: NetDescription, settings: Mapping[str, Any]) -> Target
         description.sigma,
         settings["downsample"],
         settings["grow_boundary"],
-        settings.get("grow_in_z", False),
         settings["rim"],
     )
 
