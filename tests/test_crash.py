@@ -1,0 +1,333 @@
+"""Every stage that works in blocks, killed again and again: the next run goes on, and ends with the same bytes."""
+
+import os
+import pickle
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from sparse2dense.stages.agglomerating import make_graph, make_lut, make_merge_tree
+from sparse2dense.stages.evaluating import count_overlaps
+from sparse2dense.stages.segmenting import make_fragments
+from sparse2dense.volumes.volume import create_volume
+from tests.test_predicting import checkpoint
+from tests.voronoi import noisy_affinities, voronoi
+
+ROOT = Path(__file__).parents[1]
+OFFSETS = [[-1, 0, 0], [0, -1, 0], [0, 0, -1], [-3, 0, 0], [0, -4, 0], [0, 0, -4]]
+SHAPE, VOXEL_SIZE, OFFSET = (22, 37, 45), (10.5, 8.0, 8.0), (-21.0, 16.0, 1000.0)
+BLOCKS: dict[str, Any] = {"block_shape": (8, 12, 12), "workers": 2}
+FIRST = 2**63 - 20
+"""Ids on both sides of the largest that a signed integer holds."""
+
+GRID, IMPORTING, ANNOTATING = (f"sparse2dense.{name}" for name in ("volumes.grid", "stages.importing", "stages.annotating"))
+SMALL_CHUNKS: dict[tuple[str, str], Any] = {(GRID, "CHUNK_SIDE"): 8}
+
+Arguments = Callable[[Path, Path], dict[str, Any]]
+"""Of the folder of inputs and that of outputs."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as it is called, and what it writes.
+
+    Parameters
+    ----------
+    module, function
+        Where it is.
+    outputs
+        Names of all that it declares, by the name of the parameter; or in a form of its own, from `arguments`.
+    arguments
+        Other arguments.
+    constants
+        Of modules, by module and name, that make blocks small.
+    """
+
+    module: str
+    function: str
+    outputs: dict[str, str]
+    arguments: Arguments
+    constants: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def description(self, inputs: Path, folder: Path) -> bytes:
+        """What `blockwise_job.py` reads."""
+        arguments = {name: folder / file for name, file in self.outputs.items()} | self.arguments(inputs, folder)
+        return pickle.dumps((f"sparse2dense.stages.{self.module}", self.function, arguments, self.constants))
+
+
+def compared(inputs: Path, _: Path) -> dict[str, Any]:
+    """Fragments beside truth, which lie in different places."""
+    volumes = {"fragments": inputs / "fragments.zarr", "truth": inputs / "truth.zarr"}
+    return {**volumes, "border": (0, 1, 1), "reach": 3, **BLOCKS}
+
+
+def located(inputs: Path, folder: Path) -> dict[str, Any]:
+    """The same with what was counted and chosen."""
+    return {"table": inputs / "overlaps.parquet", "lut": inputs / "lut.parquet", **compared(inputs, folder)}
+
+
+STAGES = {
+    "download": Stage(
+        "downloading", "download", {"destination": "files"},
+        lambda inputs, _: {"urls": [file.as_uri() for file in sorted((inputs / "files").iterdir())]},
+    ),
+    "import image": Stage(
+        "importing", "import_volume", {"output": "raw.zarr"},
+        lambda inputs, _: {
+            "source": inputs / "raw.tif", "voxel_size": VOXEL_SIZE, "offset": OFFSET, "crop": [[1, 21], [0, 37], [4, 45]],
+            "workers": 2,
+        },
+        {**SMALL_CHUNKS, (IMPORTING, "SLAB_BYTES"): 1},
+    ),
+    "import labels": Stage(
+        "importing", "import_volume", {"output": "truth.zarr"},
+        lambda inputs, _: {
+            "source": inputs / "truth.h5", "dataset": "ids", "mapping": "objects", "labels": True,
+            "voxel_size": VOXEL_SIZE, "offset": OFFSET, "reference": inputs / "raw.zarr", "workers": 2,
+        },
+        {**SMALL_CHUNKS, (IMPORTING, "SLAB_BYTES"): 1},
+    ),
+    "tissue mask": Stage(
+        "annotating", "mask_tissue", {"output": "tissue.zarr"},
+        lambda inputs, _: {"raw": inputs / "raw.zarr", "radius": 2, "iterations": 1, "workers": 2},
+        {**SMALL_CHUNKS, (ANNOTATING, "VOXELS_PER_BLOCK"): 1},
+    ),
+    "annotation": Stage(
+        "annotating", "annotate",
+        {"labels": "labels.zarr", "mask": "mask.zarr", "statistics_csv": "objects.csv", "totals_json": "totals.json"},
+        lambda inputs, _: {
+            "source": inputs / "truth.zarr", "draw": "fraction", "parts": 2, "part": 1, "zero": "unlabelled",
+            "minimum_size": 20, "workers": 2,
+        },
+        {**SMALL_CHUNKS, (ANNOTATING, "VOXELS_PER_BLOCK"): 1},
+    ),
+    "prediction": Stage(
+        "predicting", "predict", {},
+        lambda inputs, folder: {
+            "inputs": {"raw": inputs / "raw.zarr"}, "checkpoint": inputs / "2d_mtlsd/checkpoint.pt",
+            "outputs": {head: folder / f"stacked_{head}.zarr" for head in ("affinities", "descriptors")},
+            "block_shape": (8, 8, 8), "threads": 2,
+        },
+        SMALL_CHUNKS,
+    ),
+    "fragments by watershed": Stage(
+        "segmenting", "make_fragments", {"output": "fragments.zarr"},
+        lambda inputs, _: {
+            "affinities": inputs / "affinities.zarr", "mask": inputs / "mask.zarr", "seed_distance": 4,
+            "minimum_affinity": 0.2, "debris": 4, "fill_holes": True, "context": (2, 4, 4), **BLOCKS,
+        },
+    ),
+    "fragments by mutex watershed": Stage(
+        "segmenting", "make_fragments", {"output": "fragments.zarr"},
+        lambda inputs, _: {
+            "affinities": inputs / "affinities.zarr", "debris": 4, "fill_holes": True, "context": (2, 4, 4), **BLOCKS,
+            "mutex": {
+                "near_bias": -0.4, "far_bias": -0.7, "far_stride": [1, 2, 2], "randomized_strides": True,
+                "noise": 0.01, "seed": 3,
+            },
+        },
+    ),
+    "region graph": Stage(
+        "agglomerating", "make_graph", {"output": "graph"},
+        lambda inputs, _: {
+            "affinities": inputs / "affinities.zarr", "fragments": inputs / "fragments.zarr", "histogram": True, **BLOCKS,
+        },
+    ),
+    "segmentation": Stage(
+        "segmenting", "write_segmentation", {"output": "0.5.zarr"},
+        lambda inputs, _: {"fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet", **BLOCKS},
+    ),
+    "overlaps": Stage("evaluating", "count_overlaps", {"output": "overlaps.parquet"}, compared),
+    "worst errors": Stage("locating", "rank_errors", {"output": "errors.csv"}, located),
+    "error volume": Stage("locating", "write_error_volume", {"output": "errors.zarr"}, located),
+    "pseudo ground truth": Stage(
+        "pseudo_truth", "make_pseudo_truth",
+        {"output": "pseudo_truth.zarr", "output_mask": "pseudo_truth_mask.zarr", "output_counts": "pseudo_truth.csv"},
+        lambda inputs, _: {
+            "segmentation": inputs / "segmentation.zarr", "dust": 10, "outlier_deviations": 3, "minimum_sections": 2,
+            "fill_holes": True, "grow": 2, **BLOCKS,
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stages read, from a tessellation with holes and gaps."""
+    folder, rng = tmp_path_factory.mktemp("inputs"), np.random.default_rng(0)
+    place: dict[str, Any] = {"voxel_size": VOXEL_SIZE, "offset": OFFSET}
+    (folder / "files").mkdir()
+    for number in range(60):
+        (folder / f"files/{number:03}.bin").write_bytes(rng.bytes(2**18))
+
+    labels = voronoi(SHAPE, 40, ids=range(FIRST, FIRST + 40))
+    labels[rng.random(SHAPE) < 0.05] = 0
+    image = (128 * rng.random(SHAPE)).astype(np.uint8)
+    image[:, :7, :9] = 0
+    tifffile.imwrite(folder / "raw.tif", image, photometric="minisblack")
+    create_volume(folder / "raw.zarr", SHAPE, "uint8", **place | {"voxel_size": (8, 8, 8)})[...] = image
+    create_volume(folder / "mask.zarr", SHAPE, "uint8", **place)[...] = image < 100
+    chunks = (8, 12, 12)
+    for name in ("truth", "segmentation"):
+        create_volume(folder / f"{name}.zarr", SHAPE, "uint64", labels=True, chunks=chunks, **place)[...] = labels
+    with h5py.File(folder / "truth.h5", "w") as file:
+        names = np.unique(labels)
+        file["ids"], file["objects"] = labels, np.stack([names, names // np.uint64(2)], axis=1)
+
+    values = np.round(noisy_affinities(labels, OFFSETS, noise=0.3) * 255).astype(np.uint8)
+    volume = create_volume(
+        folder / "affinities.zarr", values.shape, "uint8", axes="czyx", attributes={"offsets": OFFSETS}, **place
+    )
+    volume[...] = values
+    make_fragments(volume.path, folder / "fragments.zarr", seed_distance=4, block_shape=(8, 12, 12), context=(2, 4, 4))
+    make_graph(volume.path, folder / "fragments.zarr", folder / "graph")
+    make_merge_tree(folder / "graph", folder / "tree.parquet")
+    make_lut(folder / "tree.parquet", folder / "lut.parquet", threshold="0.5")
+    moved = dict(compared(folder, folder), workers=1)
+    count_overlaps(output=folder / "overlaps.parquet", **moved)
+    checkpoint(folder, "2d_mtlsd")
+    return folder
+
+
+Begun = list[tuple[str, int]]
+"""Blocks in the order in which they were begun: the folder they were written in, and their index."""
+
+
+class Job:
+    """A stage that runs in a process group of its own."""
+
+    def __init__(self, description: Path, attempt: int) -> None:
+        self.journal, self.log = (description.with_name(f"{attempt}.{name}") for name in ("journal", "log"))
+        call = [sys.executable, str(ROOT / "tests/blockwise_job.py"), str(description), str(self.journal)]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(call, start_new_session=True, stdout=log, stderr=log)
+
+    def begun(self) -> Begun:
+        """The blocks begun so far; a kill never cuts a line, which is written at once."""
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        return [(folder, int(index)) for folder, index in map(str.split, lines)]
+
+    def end(self) -> None:
+        """Wait until it has ended by itself, without an error."""
+        assert self.process.wait(timeout=600) == 0, self.log.read_text()
+
+    def kill(self, blocks: int, delay: float, everyone: bool) -> bool:
+        """Kill it when so many blocks were begun and some seconds passed; return whether it had not ended before.
+
+        The whole group is killed, or the process that leads it, as where memory runs out: the others must follow it.
+        """
+        try:
+            while self.process.poll() is None and len(self.begun()) < blocks:
+                time.sleep(0.001)
+            time.sleep(delay)
+        finally:
+            if self.process.poll() is None:
+                (os.killpg if everyone else os.kill)(self.process.pid, signal.SIGKILL)
+        status = self.process.wait()
+        assert status in (0, -signal.SIGKILL), self.log.read_text()
+        deadline = time.monotonic() + 30
+        while alive(self.process.pid):
+            assert time.monotonic() < deadline, f"processes {alive(self.process.pid)} survived the kill"
+            time.sleep(0.02)
+        return status != 0
+
+
+def alive(group: int) -> list[int]:
+    """The processes of a group that still run."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = file.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while the list was read
+        if int(its_group) == group and state not in "ZX":
+            found.append(int(file.parent.name))
+    return found
+
+
+def finished(folder: Path, begun: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+    """The blocks that need not be computed again: marked ones, and all of a pass that is whole."""
+    marked = {(file.parents[2].name, int(file.name)) for file in folder.glob("**/*.partial/.blockwise/done/*")}
+    passes = {path.name for path in folder.glob("*.passes/*")}
+    # the folder of blocks is named <output>.<stamp>.partial
+    return marked | {(root, index) for root, index in begun if root.rsplit(".", 2)[0] in passes}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def below(name: str, files: dict[str, bytes]) -> dict[str, bytes]:
+    """Those of one output."""
+    return {path: value for path, value in files.items() if path.split("/")[0] == name}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="counts the processes of a group as Linux lists them")
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_killed_three_times_ends_with_the_same_bytes(name: str, inputs: Path, tmp_path: Path) -> None:
+    """No kill leaves a half-made output or a process, and no run computes a block that an earlier one marked.
+
+    Nothing that these stages write depends on time, so every file is compared, and there may be no others.
+    """
+    stage, seed = STAGES[name], int(os.environ.get("CRASH_SEED", secrets.randbits(32)))
+    print(f"CRASH_SEED={seed}")
+    rng = np.random.default_rng(seed)
+    for place in ("whole", "killed"):
+        (tmp_path / place).mkdir()
+        (tmp_path / f"{place}.job").write_bytes(stage.description(inputs, tmp_path / place))
+    undisturbed, folder = Job(tmp_path / "whole.job", 0), tmp_path / "killed"
+    undisturbed.end()
+    expected, everything = content(tmp_path / "whole"), set(undisturbed.begun())
+    assert len(everything) >= 27
+    assert len(undisturbed.begun()) == len(everything)
+
+    begun: Begun = []
+    done: set[tuple[str, int]] = set()
+    # of the blocks that are left; the last kill may come too late
+    for attempt, share in enumerate((1 / 3, 1 / 2, 1), start=1):
+        most = int(share * (len(everything) - len(done)))
+        moment: dict[str, Any] = {"blocks": int(rng.integers(1, most + 1)), "delay": rng.uniform(0, 0.02)}
+        moment["everyone"] = attempt != 2
+        print(f"kill {attempt}, {len(done)} of {len(everything)} blocks done: {moment}")
+        job = Job(tmp_path / "killed.job", attempt)
+        struck = job.kill(**moment)
+        assert struck or share == 1, job.log.read_text()
+        assert not done & set(job.begun()), "a finished block was computed again"
+        begun += job.begun()
+        there = {path.split("/")[0] for path in content(folder)} & {path.split("/")[0] for path in expected}
+        assert all(below(output, content(folder)) == below(output, expected) for output in there)
+        assert not (there and list(folder.glob("*.partial"))), "an output has its name before all is done"
+        kept = finished(folder, begun)
+        # in the moment in which outputs get their names, the marks go first
+        assert kept >= done or there or list(folder.rglob("*.leaving"))
+        done = kept
+        if not struck:
+            break
+    if struck:
+        last = Job(tmp_path / "killed.job", 4)
+        last.end()
+        assert sorted(last.begun()) == sorted(everything - done)
+        counts = re.findall(r": computed (\d+) of \d+ blocks", last.log.read_text())
+        assert sum(map(int, counts)) == len(everything - done)
+    assert content(folder) == expected
+
+
+def test_every_stage_that_works_in_blocks_is_killed() -> None:
+    """Whoever adds a stage adds it here."""
+    sources = (ROOT / "src/sparse2dense/stages").glob("*.py")
+    calls = sum(source.read_text().count("run_blockwise(") for source in sources)
+    assert len({(stage.module, stage.function) for stage in STAGES.values()}) == calls
