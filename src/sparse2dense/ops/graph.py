@@ -208,7 +208,9 @@ def rows_between(graph: RegionGraph, low: int, high: int) -> RegionGraph:
         start = graph.bin_start[edges.start : edges.stop + 1]
         bins = slice(int(start[0]), int(start[-1]))
         rows |= {"bin_start": slice(edges.start, edges.stop + 1), "bin": bins, "bin_count": bins}
-    columns = {name: np.array(array[rows[name]]) for name, array in vars(graph).items() if isinstance(array, np.ndarray)}
+    columns = {
+        name: np.array(array[rows[name]]) for name, array in vars(graph).items() if isinstance(array, np.ndarray)
+    }
     if graph.bin_start is not None:
         columns["bin_start"] -= columns["bin_start"][0]
     return RegionGraph(**columns, scale=graph.scale)

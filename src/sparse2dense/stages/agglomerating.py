@@ -130,16 +130,15 @@ def write_graph(graphs: Iterable[RegionGraph], folder: Path, facts: Mapping[str,
 def read_graph(folder: Path) -> RegionGraph:
     """Return the graph that `make_graph` wrote; InputError when a table is missing."""
     file = folder / "edges.parquet"
-    read_table(file, *EDGES[:4])
+    statistics = dict(zip(EDGES[:4], read_table(file, *EDGES[:4]), strict=True))
     facts = table_facts(file)
-    names = EDGES if facts["long_range"] else EDGES[:4]
-    statistics = dict(zip(names, read_table(file, *names), strict=True))
+    if facts["long_range"]:
+        statistics |= zip(EDGES[4:], read_table(file, *EDGES[4:]), strict=True)
     fragments, sizes = read_table(folder / "fragments.parquet", "fragment", "voxels")
     if facts["histogram"]:
-        edge, statistics["bin"], statistics["bin_count"] = read_table(
-            folder / "histograms.parquet", "edge", "bin", "bin_count"
-        )
-        statistics["bin_start"] = np.searchsorted(edge, np.arange(len(statistics["u"]) + 1))
+        file = folder / "histograms.parquet"
+        statistics["bin_start"] = np.searchsorted(*read_table(file, "edge"), np.arange(len(statistics["u"]) + 1))
+        statistics["bin"], statistics["bin_count"] = read_table(file, "bin", "bin_count")
     return RegionGraph(fragments=fragments, sizes=sizes, scale=facts["scale"], **statistics)
 
 

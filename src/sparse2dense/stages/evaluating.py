@@ -199,7 +199,7 @@ def _overlaps_of(table: Path, convention: str) -> tuple[NDArray[np.int64], Overl
     rows = ("convention", convention)
     (section,) = read_table(table, "section", where=rows)
     if np.all(section == WHOLE):
-        section = section[:0]
+        section = np.zeros(0, np.int64)
     truth, fragment, voxels = read_table(table, "truth", "fragment", "voxels", where=rows)
     return section, OverlapTable(_within(section, truth), fragment, voxels)
 
