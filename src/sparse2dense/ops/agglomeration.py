@@ -180,7 +180,9 @@ def _ranks(contacts: NDArray, sizes: NDArray[np.int64]) -> NDArray:
     keys = np.minimum(u, v).astype(np.uint64)
     keys <<= np.uint64(32)
     keys |= np.maximum(u, v)
+    del u, v
     order = np.argsort(keys, kind="stable")
+    del keys
     ranks = np.empty(len(order), contacts.dtype["rank"])
     ranks[order] = np.arange(len(order), dtype=ranks.dtype)
     return ranks
