@@ -17,7 +17,7 @@ __all__ = ["MergeTree", "merge_tree"]
 
 QUANTILES = (10, 25, 50, 75, 90)
 INT32 = 2**31 - 1
-EDGES = 2**18
+EDGES = 2**16
 """Edges that are looked up at a time."""
 
 

@@ -49,7 +49,7 @@ def _with_room(table: Table, more: int, expected: int) -> Table:
         )
     if wanted > len(rows):
         # rows that move are there twice, so they should do so early; room that is never written to takes no memory
-        room = max(wanted, 2 * len(rows), min(expected, 64 * len(rows)))
+        room = max(wanted, 2 * len(rows), min(expected + expected // 4, 64 * len(rows)))
         grown = np.zeros((min(room, ROWS), rows.shape[1]), np.uint64)
         grown[:filled] = rows[:filled]
         rows = grown
