@@ -169,7 +169,7 @@ def test_ranges_of_fragments_add_up_one_by_one(more: bool) -> None:
         assert np.array_equal(np.concatenate([part.u for part in parts]), whole.u)
         assert np.array_equal(np.concatenate([part.fragments for part in parts]), whole.fragments)
         if whole.bin is not None:
-            assert np.array_equal(np.concatenate([part.bin for part in parts]), whole.bin)  # type: ignore[arg-type]
+            assert np.array_equal(np.concatenate([part.bin for part in parts]), whole.bin)
 
 
 def test_more_edges_and_bins_than_fit_at_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
         )
     touching, fragments, sizes, scale = graph.count > 0, graph.fragments, graph.sizes, graph.scale
     bin_count = len(graph.bin) if quantile and graph.bin is not None else 0
-    index = _integer(max(2 * np.count_nonzero(touching), len(fragments), bin_count))
+    index = _integer(max(2 * int(np.count_nonzero(touching)), len(fragments), bin_count))
     contacts, bins = _contacts(graph, touching, index), np.empty(0, bin_type(index, index))
     if quantile:
         contacts["chain"], bins = _chains(graph, touching, initmax, index)

@@ -20,7 +20,7 @@ TABLES = {
 }
 """Arrays of a graph of equal length, which are the fields of one file. So rows that lie together are read together."""
 ROWS = 2**22
-"""Edges, fragments and bins of pieces that are added up at a time, at up to 120 bytes each: half a gigabyte."""
+"""Edges, fragments and bins of pieces that are added up at a time, at some 125 bytes each: half a gigabyte."""
 STEP = 256
 """One in so many rows is looked at to part them; 0.1 bytes per edge, all that is ever held of the whole."""
 END = 2**64
