@@ -22,7 +22,7 @@ TABLES = {
 ROWS = 2**22
 """Edges, fragments and bins of pieces that are added up at a time, at some 125 bytes each: half a gigabyte."""
 STEP = 256
-"""One in so many rows is looked at to part them; 0.1 bytes per edge, all that is ever held of the whole."""
+"""One in so many rows is looked at to part them; some 0.3 bytes per edge, all that is ever held of the whole."""
 END = 2**64
 """Beyond all ids."""
 
