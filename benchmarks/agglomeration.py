@@ -1,11 +1,19 @@
 """Time and peak memory of a sweep over 50 thresholds: region graph, merge tree and its cuts, beside waterz.
 
     python -m benchmarks.agglomeration --fragments 100000
+    python -m benchmarks.agglomeration --fragments 1000000 --functions mean
 
 Fragments are the cells of a warped grid, 100 voxels each, affinities smooth noise of uint8, which waterz takes as
-float32 only. Every way runs in a process of its own, which reads both; its peak is counted above that after the same
-with a hundred fragments, when all is compiled and loaded. sparse2dense makes a look-up table per threshold, which is
-all that scores need; waterz can't but write a segmentation per threshold, so that it is shown with a single one too.
+float32 only. Every way runs in a process of its own, which first does the same with a hundred fragments, so that all is
+compiled and loaded, then reads its inputs, and then is timed.
+
+`peak` is the most memory the process ever held, all in all. `above` is how far that is above its peak after the hundred
+fragments and the bytes of its inputs: 8 per voxel for fragments, beside them 3 for affinities of uint8, or 12 of
+float32. So `above` counts the graph, the queue and whatever else a way needs besides; `times`, `peaks` and `aboves`
+are ratios to sparse2dense. sparse2dense makes a look-up table per threshold, which is all that scores need; waterz
+can't but write a segmentation per threshold, so that it is shown with a single one too.
+
+A million fragments are 100 Mvoxel: some 4 GB while they are made, 2 GB of inputs for waterz.
 """
 
 import argparse
@@ -56,52 +64,65 @@ def write_volumes(folder: Path, fragments: int) -> tuple[int, int]:
     return labels.size, len(np.unique(labels))
 
 
-def by_tree(folder: Path, function: str) -> None:
+def tree_inputs(folder: Path) -> tuple[NDArray, NDArray]:
+    """Return fragments and affinities for sparse2dense."""
+    return np.load(folder / "fragments.npy"), np.load(folder / "affinities.npy")
+
+
+def waterz_inputs(folder: Path) -> tuple[NDArray, NDArray]:
+    """Return fragments and affinities for waterz, converted without a second array as large."""
+    levels = np.load(folder / "affinities.npy", mmap_mode="r")
+    affinities = np.empty(levels.shape, np.float32)
+    for section in range(levels.shape[1]):
+        np.divide(levels[:, section], np.float32(255), out=affinities[:, section])
+    return np.load(folder / "fragments.npy"), affinities
+
+
+def by_tree(fragments: NDArray, affinities: NDArray, function: str) -> None:
     """Cut one tree at every threshold."""
-    fragments, affinities = np.load(folder / "fragments.npy"), np.load(folder / "affinities.npy")
-    graph = region_graph(fragments, affinities, offsets=NEAREST_3D, histogram=function != "mean")
-    tree = merge_tree(graph, function)
+    tree = merge_tree(region_graph(fragments, affinities, offsets=NEAREST_3D, histogram=function != "mean"), function)
     for threshold in THRESHOLDS:
         tree.cut(threshold)
 
 
-def by_waterz(folder: Path, function: str, thresholds: Sequence[float] = THRESHOLDS) -> None:
+def by_waterz(fragments: NDArray, affinities: NDArray, function: str, thresholds: Sequence[float] = THRESHOLDS) -> None:
     """Let waterz merge on from threshold to threshold."""
-    fragments = np.load(folder / "fragments.npy")
-    affinities = np.load(folder / "affinities.npy").astype(np.float32)
-    affinities /= 255
     for _ in waterz.agglomerate(affinities, thresholds, fragments=fragments, scoring_function=WATERZ[function]):
         pass
 
 
-def by_waterz_once(folder: Path, function: str) -> None:
+def by_waterz_once(fragments: NDArray, affinities: NDArray, function: str) -> None:
     """Let waterz merge to the last threshold only."""
-    by_waterz(folder, function, THRESHOLDS[-1:])
+    by_waterz(fragments, affinities, function, THRESHOLDS[-1:])
 
 
-WAYS: dict[str, Callable[[Path, str], None]] = {
-    "sparse2dense": by_tree,
-    "waterz": by_waterz,
-    "waterz once": by_waterz_once,
+WAYS: dict[str, tuple[Callable[[Path], tuple[NDArray, NDArray]], Callable[[NDArray, NDArray, str], None]]] = {
+    "sparse2dense": (tree_inputs, by_tree),
+    "waterz": (waterz_inputs, by_waterz),
+    "waterz once": (waterz_inputs, by_waterz_once),
 }
 
 
 def run(way: str, folder: Path, function: str) -> None:
-    """Run one way twice, first with what is small, and print the memory it took in MB, and its seconds."""
-    WAYS[way](folder / "small", function)
-    before, start = peak_memory_mb(), time.perf_counter()
-    WAYS[way](folder, function)
+    """Run one way twice, first with what is small, and print `peak` and `above` in MB, and the seconds it took."""
+    inputs_of, sweep = WAYS[way]
+    sweep(*inputs_of(folder / "small"), function)
+    before = peak_memory_mb()
+    inputs = inputs_of(folder)
+    start = time.perf_counter()
+    sweep(*inputs, function)
+    seconds, peak = time.perf_counter() - start, peak_memory_mb()
     # not where waterz reports its steps
-    print(peak_memory_mb() - before, time.perf_counter() - start, file=sys.stderr)
+    print(peak, peak - before - sum(array.nbytes for array in inputs) / 1e6, seconds, file=sys.stderr)
 
 
-def measure(way: str, folder: Path, function: str) -> tuple[float, float]:
-    """Run one way in a child; return the memory it took in MB, and its seconds."""
+def measure(way: str, folder: Path, function: str) -> NDArray[np.float64]:
+    """Run one way in a child; return its seconds, and `peak` and `above` in MB."""
     command = [sys.executable, "-m", "benchmarks.agglomeration", "--child", way, "--functions", function]
     root = Path(__file__).parents[1]
     answer = subprocess.run([*command, "--folder", folder], capture_output=True, text=True, check=True, cwd=root).stderr
-    memory, seconds = answer.split()[-2:]
-    return float(memory), float(seconds)
+    peak, above, seconds = map(float, answer.split()[-3:])
+    return np.array([seconds, peak, above])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -115,19 +136,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.child:
         run(options.child, options.folder, options.functions[0])
         return
-    print(f"{'merge function':15} {'way':13} {'seconds':>8} {'MB':>8} {'times':>6} {'memory':>7}")
+    names = ("seconds", "peak MB", "above MB", "times", "peaks", "aboves")
+    print(f"{'merge function':15} {'way':13}", *(f"{name:>8}" for name in names))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "small").mkdir()
         write_volumes(folder / "small", 100)
         voxels, count = write_volumes(folder, options.fragments)
         for function in options.functions:
-            by_tree(folder / "small", function)  # compiles, so that no child has to
-            ours, ours_seconds = measure("sparse2dense", folder, function)
+            by_tree(*tree_inputs(folder / "small"), function)  # compiles, so that no child has to
+            ours = measure("sparse2dense", folder, function)
             for way in WAYS:
-                memory, seconds = (ours, ours_seconds) if way == "sparse2dense" else measure(way, folder, function)
-                ratios = f"{seconds / ours_seconds:6.1f} {memory / ours:7.1f}"
-                print(f"{function:15} {way:13} {seconds:8.2f} {memory:8.0f} {ratios}", flush=True)
+                found = ours if way == "sparse2dense" else measure(way, folder, function)
+                columns = [f"{found[0]:8.2f}", *(f"{value:8.0f}" for value in found[1:])]
+                print(f"{function:15} {way:13}", *columns, *(f"{ratio:8.2f}" for ratio in found / ours), flush=True)
     print(f"{count} fragments, {voxels / 1e6:.1f} Mvoxel, {len(THRESHOLDS)} thresholds")
 
 

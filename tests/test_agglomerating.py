@@ -10,6 +10,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.graph import RegionGraph, region_graph
 from sparse2dense.stages import agglomerating
 from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_graph, read_merge_tree
+from sparse2dense.volumes import graph_pieces
 from sparse2dense.volumes.volume import create_volume, open_volume
 from tests.voronoi import noisy_affinities, voronoi
 
@@ -69,6 +70,20 @@ def test_parts_and_a_failure_leave_no_trace(
     assert len(calls) == 3 * 3 + 1
     whole = region_graph(open_volume(volumes[1])[...], open_volume(volumes[0])[...], offsets=OFFSETS)
     assert_equal_graphs(read_graph(tmp_path / "graph"), whole)
+
+
+def test_conclude_takes_ranges_and_writes_the_same_bytes(
+    volumes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks, rows that are added up at a time, and rows that are written at a time leave no trace in the tables."""
+    files = []
+    for rows, block in ((2**22, (9, 21, 23)), (40, (4, 9, 8))):
+        monkeypatch.setattr(graph_pieces, "ROWS", rows)
+        monkeypatch.setattr(graph_pieces, "STEP", 4)
+        make_graph(*volumes, tmp_path / "graph", block_shape=block, histogram=True, long_range=True)
+        files.append({path.name: path.read_bytes() for path in (tmp_path / "graph").iterdir()})
+    assert sorted(files[0]) == ["edges.parquet", "fragments.parquet", "histograms.parquet"]
+    assert files[0] == files[1]
 
 
 def test_trees_of_differently_cut_graphs_are_the_same(volumes: tuple[Path, Path], tmp_path: Path) -> None:

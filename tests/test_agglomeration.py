@@ -1,6 +1,8 @@
 """One merge tree holds the segmentation of every threshold, that of waterz where it doesn't hang on the numbering."""
 
 import random
+import tracemalloc
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -8,10 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.contraction import random_graph
 from sparse2dense.errors import InputError
 from sparse2dense.ops import agglomeration
 from sparse2dense.ops.agglomeration import QUANTILES, MergeTree, merge_tree
 from sparse2dense.ops.graph import RegionGraph, merge_graphs, region_graph
+from sparse2dense.ops.merging import merges
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.ops.thresholds import threshold_name, thresholds
@@ -249,6 +253,43 @@ def test_huge_ids_survive_and_the_graph_stays_as_it_is() -> None:
         assert np.array_equal(tree.b, small.b + np.uint64(2**63 - 20))
         assert np.array_equal(tree.cut(0.5)[1], small.cut(0.5)[1])
     assert all(np.array_equal(value, given[name]) for name, value in vars(graph).items())
+
+
+def test_a_graph_without_a_name_is_gone_when_merging_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    affinities, fragments = oversegmented()
+    known: list[weakref.ref[RegionGraph]] = []
+    gone: list[bool] = []
+
+    def extracted() -> RegionGraph:
+        graph = region_graph(fragments, affinities, offsets=OFFSETS, histogram=True)
+        known.append(weakref.ref(graph))
+        return graph
+
+    def merging(*args: object) -> tuple[NDArray, NDArray, NDArray]:
+        gone.append(known[-1]() is None)
+        return merges(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(agglomeration, "merges", merging)
+    for merge_function in ("mean", "hist_quant_50", "hist_quant_50_initmax"):
+        merge_tree(extracted(), merge_function)
+    named = extracted()
+    merge_tree(named)
+    assert gone == [True, True, True, False]
+
+
+def test_the_tree_takes_little_more_than_its_contacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 bytes per edge and 28 per fragment beside the graph, as docs/design/scale.md counts them, or little more."""
+    monkeypatch.setattr(agglomeration, "EDGES", 2**10)
+    graph = random_graph(24, 0, "uint8")
+    expected = merge_tree(graph)
+    tracemalloc.start()
+    try:
+        tree = merge_tree(graph)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.05 * (60 * len(graph) + 28 * len(graph.fragments))
+    assert np.array_equal(tree.a, expected.a)
 
 
 def test_more_contacts_than_int32_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops import contact_sums
-from sparse2dense.ops.graph import FIXED_POINT, RegionGraph, merge_graphs, region_graph
+from sparse2dense.ops.graph import FIXED_POINT, RegionGraph, merge_graphs, region_graph, rows_between
 from tests.voronoi import OFFSETS, voronoi
 
 MIXED = [[0, 0, -1], [1, 0, 0], [0, -3, 2], [0, -1, 0], [-2, -1, 1]]
@@ -152,6 +152,24 @@ def test_blocks_add_up_to_the_whole(block: tuple[int, int, int], dtype: str) -> 
         assert equal(merge_graphs(graphs), whole)
         assert equal(merge_graphs([merge_graphs(graphs[: middle + 1]), *graphs[middle + 1 :]]), whole)
     assert len(graphs) == np.prod(-(-np.array(fragments.shape) // block))
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_ranges_of_fragments_add_up_one_by_one(more: bool) -> None:
+    """Whatever the ranges: borders between ids, at ids, beyond all, and ranges without a row."""
+    fragments, affinities = volume((7, 9, 11))
+    whole = region_graph(fragments, affinities, offsets=MIXED, histogram=more, long_range=more)
+    graphs = extracted(fragments, affinities, (3, 4, 5), more)
+    for borders in ([0, 2**64], [0, 1, 2, 5, 6, 2**53, 2**63, 2**63 + 1, 2**64 - 1, 2**64], [0, 10, 20, 2**64]):
+        for low, high in itertools.pairwise(borders):
+            part = merge_graphs([rows_between(graph, low, high) for graph in graphs])
+            assert equal(part, rows_between(whole, low, high))
+            assert all(low <= id < high for id in [*part.u.tolist(), *part.fragments.tolist()])
+        parts = [rows_between(whole, *ends) for ends in itertools.pairwise(borders)]
+        assert np.array_equal(np.concatenate([part.u for part in parts]), whole.u)
+        assert np.array_equal(np.concatenate([part.fragments for part in parts]), whole.fragments)
+        if whole.bin is not None:
+            assert np.array_equal(np.concatenate([part.bin for part in parts]), whole.bin)
 
 
 def test_more_edges_and_bins_than_fit_at_first(monkeypatch: pytest.MonkeyPatch) -> None:

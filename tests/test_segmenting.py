@@ -18,8 +18,9 @@ from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.stages import segmenting
 from sparse2dense.stages.agglomerating import make_graph, make_lut, make_merge_tree, read_merge_tree
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
+from sparse2dense.volumes import tables
 from sparse2dense.volumes.grid import blocks
-from sparse2dense.volumes.tables import read_table, table_facts, write_table
+from sparse2dense.volumes.tables import growing_table, read_table, table_facts, write_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 from tests.voronoi import OFFSETS, noisy_affinities, voronoi
 
@@ -298,3 +299,29 @@ def test_tables_keep_ids_and_facts(tmp_path: Path) -> None:
         read_table(tmp_path / "a/table.parquet", "y")
     with pytest.raises(InputError, match="doesn't exist"):
         read_table(tmp_path / "b.parquet", "y")
+
+
+def test_a_table_that_grows_is_that_of_all_rows_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP", 100)
+    ids = np.arange(1012, dtype=np.uint64) + np.uint64(2**63)
+    for rows in (0, 1, 100, 1000, 1012):
+        columns = {"id": ids[:rows], "name": np.array(["one", "two"], object)[np.arange(rows) // 7 % 2]}
+        write_table(tmp_path / "whole.parquet", columns, {"x": [1]})
+        assert pq.ParquetFile(tmp_path / "whole.parquet").num_row_groups == max(1, -(-rows // 100))
+        for step in (1012, 100, 37, 250):
+            with growing_table(tmp_path / "grown.parquet", {"x": [1]}) as append:
+                for start in range(0, max(rows, 1), step):
+                    append({name: values[start : start + step] for name, values in columns.items()})
+            assert (tmp_path / "grown.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert read_table(tmp_path / "whole.parquet", "id", where=("name", "two"))[0].tolist() == [
+        value for place, value in enumerate(ids.tolist()) if place // 7 % 2
+    ]
+    with pytest.raises(InputError, match="no column 'y'"):
+        read_table(tmp_path / "whole.parquet", "id", where=("y", 1))
+
+
+def test_a_table_that_fails_to_grow_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), growing_table(tmp_path / "grown.parquet", {}) as append:
+        append({"id": np.arange(5)})
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,8 @@ __all__ = ["MergeTree", "merge_tree"]
 
 QUANTILES = (10, 25, 50, 75, 90)
 INT32 = 2**31 - 1
+EDGES = 2**16
+"""Edges that are looked up at a time."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
     equal area are more of the surface of small fragments), then of the lower ids. So the tree depends on the graph
     alone, and on its ids hardly ever.
 
+    The memory of a graph that the caller keeps no name for is free once its contacts are known.
+
     Parameters
     ----------
     graph
@@ -127,14 +131,16 @@ def merge_tree(graph: RegionGraph, merge_function: str = "mean") -> MergeTree:
             allowed="mean, or a graph with histograms",
             remedy="extract the graph with histogram=True",
         )
-    edges = np.flatnonzero(graph.count > 0)
-    bin_count = 0 if graph.bin is None else len(graph.bin)
-    index = _integer(max(2 * len(edges), len(graph.fragments), bin_count))
-    contacts, bins = _contacts(graph, edges, index), np.empty(0, bin_type(index, index))
+    touching, fragments, sizes, scale = graph.count > 0, graph.fragments, graph.sizes, graph.scale
+    bin_count = len(graph.bin) if quantile and graph.bin is not None else 0
+    index = _integer(max(2 * int(np.count_nonzero(touching)), len(fragments), bin_count))
+    contacts, bins = _contacts(graph, touching, index), np.empty(0, bin_type(index, index))
     if quantile:
-        contacts["chain"], bins = _chains(graph, edges, initmax, index)
-    a, b, score = merges(contacts, bins, len(graph.fragments), graph.scale, quantile)
-    return MergeTree(graph.fragments, graph.fragments[a], graph.fragments[b], score)
+        contacts["chain"], bins = _chains(graph, touching, initmax, index)
+    del graph, touching
+    contacts["rank"] = _ranks(contacts, sizes)
+    a, b, score = merges(contacts, bins, len(fragments), scale, quantile)
+    return MergeTree(fragments, fragments[a], fragments[b], score)
 
 
 def _integer(largest: int) -> type[np.signedinteger]:
@@ -142,37 +148,58 @@ def _integer(largest: int) -> type[np.signedinteger]:
     return np.int32 if largest <= INT32 else np.int64
 
 
-def _contacts(graph: RegionGraph, edges: NDArray[np.int64], index: type[np.signedinteger]) -> NDArray:
-    """Return a contact per edge; regions are the places of fragments in the graph."""
-    contacts = np.zeros(len(edges), contact_type(index, _integer(int(graph.count.sum()))))
-    for side, ids in (("u", graph.u[edges]), ("v", graph.v[edges])):
-        places = np.searchsorted(graph.fragments, ids)
-        lost = np.append(graph.fragments, np.uint64(0))[places] != ids
-        if lost.any():
-            raise InputError(
-                f"fragment {ids[lost][0]} has an edge, but no voxel in the region graph",
-                allowed="the graph of a whole volume",
-                remedy="merge the graphs of all blocks first",
-            )
-        contacts[side] = places
-    contacts["area"], contacts["total"] = graph.count[edges], graph.total[edges]
-    small, large = graph.sizes[contacts["u"]], graph.sizes[contacts["v"]]
-    small, large = np.minimum(small, large), np.maximum(small, large)
-    contacts["rank"][np.lexsort((large, small))] = np.arange(len(edges))  # edges of equal sizes stay in their order
+def _contacts(graph: RegionGraph, touching: NDArray[np.bool_], index: type[np.signedinteger]) -> NDArray:
+    """Return a contact per edge that touches, all but its rank; regions are the places of fragments in the graph."""
+    contacts = np.zeros(np.count_nonzero(touching), contact_type(index, _integer(int(graph.count.sum()))))
+    known = np.append(graph.fragments, np.uint64(0))
+    done = 0
+    for start in range(0, len(graph), EDGES):
+        edges = start + np.flatnonzero(touching[start : start + EDGES])
+        some = contacts[done : done + len(edges)]
+        for side, column in (("u", graph.u), ("v", graph.v)):
+            ids = column[edges]
+            places = np.searchsorted(graph.fragments, ids)
+            lost = known[places] != ids
+            if lost.any():
+                raise InputError(
+                    f"fragment {ids[lost][0]} has an edge, but no voxel in the region graph",
+                    allowed="the graph of a whole volume",
+                    remedy="merge the graphs of all blocks first",
+                )
+            some[side] = places
+        some["area"], some["total"] = graph.count[edges], graph.total[edges]
+        done += len(edges)
     return contacts
 
 
+def _ranks(contacts: NDArray, sizes: NDArray[np.int64]) -> NDArray:
+    """Return the place of each contact by the smaller size of its regions, then the larger, then as they come."""
+    # different sizes are fewer than 2^32, or there would be more than 2^63 voxels
+    by_size = np.unique(sizes, return_inverse=True)[1].astype(np.uint32)
+    u, v = by_size[contacts["u"]], by_size[contacts["v"]]
+    keys = np.minimum(u, v).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= np.maximum(u, v)
+    del u, v
+    order = np.argsort(keys, kind="stable")
+    del keys
+    ranks = np.empty(len(order), contacts.dtype["rank"])
+    ranks[order] = np.arange(len(order), dtype=ranks.dtype)
+    return ranks
+
+
 def _chains(
-    graph: RegionGraph, edges: NDArray[np.int64], initmax: bool, index: type[np.signedinteger]
+    graph: RegionGraph, touching: NDArray[np.bool_], initmax: bool, index: type[np.signedinteger]
 ) -> tuple[NDArray, NDArray]:
-    """Return the first bin of each edge's histogram, and all bins."""
+    """Return the first bin of the histogram of each edge that touches, and all bins."""
     assert graph.bin_start is not None and graph.bin is not None and graph.bin_count is not None
-    first, last = graph.bin_start[:-1][edges], graph.bin_start[1:][edges] - 1
+    first, last = graph.bin_start[:-1][touching], graph.bin_start[1:][touching] - 1
     if initmax:
-        bins = np.empty(len(edges), bin_type(index, index))
+        bins = np.empty(len(first), bin_type(index, index))
         bins["number"], bins["following"], bins["bin"] = 1, -1, graph.bin[last]
-        return np.arange(len(edges)), bins
+        return np.arange(len(first), dtype=index), bins
     bins = np.empty(len(graph.bin), bin_type(index, _integer(int(graph.bin_count.sum()))))
-    bins["number"], bins["following"], bins["bin"] = graph.bin_count, np.arange(1, len(bins) + 1), graph.bin
+    bins["number"], bins["bin"] = graph.bin_count, graph.bin
+    bins["following"] = np.arange(1, len(bins) + 1, dtype=index)
     bins["following"][last] = -1
     return first, bins

@@ -8,8 +8,8 @@ from sparse2dense.errors import InputError
 
 __all__ = ["contact_sums", "in_order"]
 
-# slots (int32, -1 is free, a power of two and at least twice as many as there is room for rows) hold the numbers of
-# rows; rows (uint64) are a pair and its sums beside them, in the order in which they came; how many there are is last
+# slots (int32, -1 is free, a power of two and at least twice as many as rows) hold the numbers of rows; rows (uint64)
+# are a pair and its sums beside them, in the order in which they came; how many there are is last
 Table = tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.int64]]
 Run = tuple[NDArray[np.uint64], NDArray[np.int64]]
 
@@ -36,24 +36,27 @@ def _place_rows(slots, rows):  # type: ignore[no-untyped-def]
         slots[slot] = row
 
 
-def _with_room(table: Table, more: int) -> Table:
-    """Return the table, grown if it hasn't room for so many more rows."""
-    _, rows, used = table
+def _with_room(table: Table, more: int, expected: int) -> Table:
+    """Return the table, grown if it hasn't room for so many more rows; so many rows are expected in the end."""
+    slots, rows, used = table
     filled = int(used[0])
-    if filled + more <= len(rows):
-        return table
-    room = max(2 * len(rows), filled + more)
-    if room > ROWS:
+    wanted = filled + more
+    if wanted > ROWS:
         raise InputError(
             f"a region graph of more than {filled} fragments and edges from one array",
-            allowed=f"up to {ROWS // 2}",
+            allowed=f"up to {ROWS}",
             remedy="extract the graph from smaller blocks, and merge their graphs",
         )
-    grown = np.zeros((room, rows.shape[1]), np.uint64)
-    grown[:filled] = rows[:filled]
-    slots = np.full(1 << (2 * room - 1).bit_length(), -1, np.int32)
-    _place_rows(slots, grown[:filled])
-    return slots, grown, used
+    if wanted > len(rows):
+        # rows that move are there twice, so they should do so early; room that is never written to takes no memory
+        room = max(wanted, 2 * len(rows), min(expected + expected // 4, 64 * len(rows)))
+        grown = np.zeros((min(room, ROWS), rows.shape[1]), np.uint64)
+        grown[:filled] = rows[:filled]
+        rows = grown
+    if 2 * wanted > len(slots):
+        slots = np.full(1 << (2 * wanted).bit_length(), -1, np.int32)
+        _place_rows(slots, rows[:filled])
+    return slots, rows, used
 
 
 @numba.njit(cache=True)
@@ -107,7 +110,9 @@ def _add_lines(labels, affinities, links, low, high, line, unit, scale, table, l
     depth, height, width = labels.shape
     lines, room = high[1] - low[1], width * len(links)
     while line < (high[0] - low[0]) * lines:
-        if table[2][0] + room > len(table[1]) or (levels.size > 0 and level_count[0] + room > levels.size):
+        if table[2][0] + room > len(table[1]) or 2 * (table[2][0] + room) > table[0].size:
+            break
+        if levels.size > 0 and level_count[0] + room > levels.size:
             break
         z, y = low[0] + line // lines, low[1] + line % lines
         for link in range(len(links)):
@@ -173,7 +178,7 @@ def contact_sums(
     runs: list[Run] = [(np.zeros(0, np.uint64), np.zeros(0, np.int64))]
     line, lines = 0, (high[0] - low[0]) * (high[1] - low[1]) if all(np.less(low, high)) else 0
     while line < lines:
-        table = _with_room(table, room)
+        table = _with_room(table, room, int(table[2][0]) * lines // max(line, 1))
         runs = _with_run(runs, levels[: level_count[0]])
         level_count[0] = 0
         line = _add_lines(labels, affinities, links, low, high, line, unit, float(scale), table, levels, level_count)

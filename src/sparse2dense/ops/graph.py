@@ -1,5 +1,6 @@
 """The region graph: how far fragments touch and how strong the affinities across are; graphs of parts add up."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import Offsets, check_offsets
 from sparse2dense.ops.contact_sums import contact_sums, in_order
 
-__all__ = ["FIXED_POINT", "RegionGraph", "merge_graphs", "region_graph"]
+__all__ = ["FIXED_POINT", "RegionGraph", "merge_graphs", "region_graph", "rows_between", "scale_of"]
 
 FIXED_POINT = 2**24
 """Float affinities are summed as integers in steps of 2^-24 (6e-8), the precision of a float32 near 1."""
@@ -64,6 +65,11 @@ class RegionGraph:
         """Mean affinity of each edge's nearest neighbours, from 0 to 1; nan where no two touch."""
         with np.errstate(invalid="ignore"):
             return self.total / (self.count * self.scale)
+
+
+def scale_of(dtype: np.dtype) -> int:
+    """Return what an affinity of 1 counts in the sums of a graph, given the type of the affinities."""
+    return FIXED_POINT if dtype.kind == "f" else int(np.iinfo(dtype).max)
 
 
 def region_graph(
@@ -145,8 +151,7 @@ def _checked(fragments: NDArray, affinities: NDArray, offsets: Sequence[Sequence
         np.uint32 if fragments.itemsize < 4 or fragments.dtype == np.uint32 else np.uint64, copy=False
     )
     values = affinities.astype(np.float32, copy=False) if affinities.dtype == np.float16 else affinities
-    scale = FIXED_POINT if affinities.dtype.kind == "f" else int(np.iinfo(affinities.dtype).max)
-    return np.ascontiguousarray(labels), np.ascontiguousarray(values), scale
+    return np.ascontiguousarray(labels), np.ascontiguousarray(values), scale_of(affinities.dtype)
 
 
 def _links(offsets: Offsets, long_range: bool) -> NDArray[np.int64]:
@@ -188,6 +193,27 @@ def _added(keys: NDArray[np.uint64], counts: NDArray[np.int64]) -> tuple[NDArray
         return keys, counts
     starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     return keys[starts], np.add.reduceat(counts, starts)
+
+
+def rows_between(graph: RegionGraph, low: int, high: int) -> RegionGraph:
+    """Return the fragments of ids from `low` to before `high`, with the edges of which they are the u.
+
+    The sum of graphs is what sums of such parts are one behind another. The arrays of the graph may be memory-mapped:
+    hardly more than the part is read.
+    """
+    # not searchsorted, which reads all of an array that isn't in one piece
+    edges, nodes = (slice(*(bisect_left(ids, end) for end in (low, high))) for ids in (graph.u, graph.fragments))
+    rows = dict.fromkeys(("u", "v", *_SUMS), edges) | dict.fromkeys(("fragments", "sizes"), nodes)
+    if graph.bin_start is not None:
+        start = graph.bin_start[edges.start : edges.stop + 1]
+        bins = slice(int(start[0]), int(start[-1]))
+        rows |= {"bin_start": slice(edges.start, edges.stop + 1), "bin": bins, "bin_count": bins}
+    columns = {
+        name: np.array(array[rows[name]]) for name, array in vars(graph).items() if isinstance(array, np.ndarray)
+    }
+    if graph.bin_start is not None:
+        columns["bin_start"] -= columns["bin_start"][0]
+    return RegionGraph(**columns, scale=graph.scale)
 
 
 def merge_graphs(graphs: Iterable[RegionGraph]) -> RegionGraph:

@@ -60,7 +60,7 @@ def merges(
     """
     count, index = len(contacts), contacts.dtype["u"]
     queue = np.empty(count, [("key", np.int64), ("contact", index)])
-    queue["contact"] = np.arange(count)
+    queue["contact"] = np.arange(count, dtype=index)
     slots = np.empty(2 * count + 1, index)
     return _merges(contacts, queue, slots, bins, regions, scale, quantile)
 

@@ -1,7 +1,8 @@
 """From fragments to segments: the region graph, extracted block by block, its merge tree, and the tree's cuts."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import numpy as np
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.fragments import nearest_channels
-from sparse2dense.ops.graph import RegionGraph, merge_graphs, region_graph
+from sparse2dense.ops.graph import RegionGraph, region_graph, scale_of
 from sparse2dense.ops.mutex_sweep import MutexSweep
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.segmenting import offsets_of
-from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
+from sparse2dense.volumes.blockwise import Part, run_blockwise
+from sparse2dense.volumes.graph_pieces import save_piece, sums_of_pieces
 from sparse2dense.volumes.grid import Block, blocks, clip, within
 from sparse2dense.volumes.provenance import identity, provenance
-from sparse2dense.volumes.tables import read_table, table_facts, write_table
+from sparse2dense.volumes.tables import growing_table, read_table, table_facts, write_table
 from sparse2dense.volumes.volume import open_volume
 
 __all__ = ["make_graph", "make_lut", "make_merge_tree", "read_graph", "read_merge_tree", "read_partitions"]
@@ -87,51 +89,56 @@ def make_graph(
             long_range=long_range,
             owned=within(block.write, read),
         )
-        with atomic_file(paths[0].with_name(PIECES) / f"{block.index}.npz") as piece:
-            np.savez(piece, **{name: value for name, value in vars(graph).items() if value is not None})
+        save_piece(graph, paths[0].with_name(PIECES), block.index)
 
     tiles = blocks(shape, block_shape, np.abs(links).max(axis=0).tolist())
 
     def conclude(paths: Sequence[Path]) -> None:
-        graph = merge_graphs(piece_of(paths[0].with_name(PIECES) / f"{tile.index}.npz") for tile in tiles)
-        write_graph(graph, paths[0], {**settings, "provenance": record})
-        log.info("%s: %d fragments, %d edges", output, len(graph.fragments), len(graph))
+        scale = scale_of(source.dtype)
+        graphs = sums_of_pieces(paths[0].with_name(PIECES), len(tiles), scale)
+        rows = write_graph(graphs, paths[0], {"scale": scale, **settings, "provenance": record})
+        log.info("%s: %d fragments, %d edges", output, *rows)
 
     key = {"record": record, "inputs": [identity(path) for path in (affinities, fragments)]}
     label = f"region graph {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
 
-def piece_of(file: Path) -> RegionGraph:
-    """Read the graph of a block."""
-    with np.load(file) as arrays:
-        statistics: dict[str, Any] = dict(arrays)
-    return RegionGraph(**statistics | {"scale": int(statistics["scale"])})
+def write_graph(graphs: Iterable[RegionGraph], folder: Path, facts: Mapping[str, Any]) -> tuple[int, int]:
+    """Write a graph that comes in ascending ranges of fragments; return the number of fragments and of edges.
 
-
-def write_graph(graph: RegionGraph, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write a graph as tables of its edges, its fragments and, where there are any, its histograms."""
-    edges = {name: getattr(graph, name) for name in EDGES if getattr(graph, name) is not None}
-    write_table(folder / "edges.parquet", edges, {"scale": graph.scale, **facts})
-    write_table(folder / "fragments.parquet", {"fragment": graph.fragments, "voxels": graph.sizes}, {})
-    if graph.bin_start is not None and graph.bin is not None and graph.bin_count is not None:
-        edge = np.repeat(np.arange(len(graph)), np.diff(graph.bin_start))
-        write_table(folder / "histograms.parquet", {"edge": edge, "bin": graph.bin, "bin_count": graph.bin_count}, {})
+    Parameters
+    ----------
+    folder, facts
+        What tables go into it, and what is known of the edges: see `make_graph`.
+    """
+    nodes = edges = 0
+    with ExitStack() as stack:
+        add_edges = stack.enter_context(growing_table(folder / "edges.parquet", facts))
+        add_nodes = stack.enter_context(growing_table(folder / "fragments.parquet", {}))
+        add_bins = stack.enter_context(growing_table(folder / "histograms.parquet", {})) if facts["histogram"] else None
+        for graph in graphs:
+            add_edges({name: getattr(graph, name) for name in EDGES if getattr(graph, name) is not None})
+            add_nodes({"fragment": graph.fragments, "voxels": graph.sizes})
+            if add_bins and graph.bin_start is not None and graph.bin is not None and graph.bin_count is not None:
+                edge = np.repeat(np.arange(edges, edges + len(graph)), np.diff(graph.bin_start))
+                add_bins({"edge": edge, "bin": graph.bin, "bin_count": graph.bin_count})
+            nodes, edges = nodes + len(graph.fragments), edges + len(graph)
+    return nodes, edges
 
 
 def read_graph(folder: Path) -> RegionGraph:
     """Return the graph that `make_graph` wrote; InputError when a table is missing."""
     file = folder / "edges.parquet"
-    read_table(file, *EDGES[:4])
+    statistics = dict(zip(EDGES[:4], read_table(file, *EDGES[:4]), strict=True))
     facts = table_facts(file)
-    names = EDGES if facts["long_range"] else EDGES[:4]
-    statistics = dict(zip(names, read_table(file, *names), strict=True))
+    if facts["long_range"]:
+        statistics |= zip(EDGES[4:], read_table(file, *EDGES[4:]), strict=True)
     fragments, sizes = read_table(folder / "fragments.parquet", "fragment", "voxels")
     if facts["histogram"]:
-        edge, statistics["bin"], statistics["bin_count"] = read_table(
-            folder / "histograms.parquet", "edge", "bin", "bin_count"
-        )
-        statistics["bin_start"] = np.searchsorted(edge, np.arange(len(statistics["u"]) + 1))
+        file = folder / "histograms.parquet"
+        statistics["bin_start"] = np.searchsorted(*read_table(file, "edge"), np.arange(len(statistics["u"]) + 1))
+        statistics["bin"], statistics["bin_count"] = read_table(file, "bin", "bin_count")
     return RegionGraph(fragments=fragments, sizes=sizes, scale=facts["scale"], **statistics)
 
 

@@ -176,17 +176,14 @@ def score_thresholds(
     volume, track
         What is scored, for the first columns.
     """
-    names = ("convention", "section", "truth", "fragment", "voxels")
-    convention, section, truth, fragment, voxels = read_table(table, *names)
     known = read_partitions(partitions, repulsion)
-    counted = {name: convention == name for name in CONVENTIONS}
-    objects = {name: _within(section[mine], truth[mine]) for name, mine in counted.items()}
+    counted = {name: _overlaps_of(table, name) for name in CONVENTIONS}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in CONVENTIONS}
     for threshold in map(threshold_name, thresholds):
         cut = known.cut(threshold)
-        for name, mine in counted.items():
-            segments = _within(section[mine], look_up(fragment[mine], *cut))
-            scores = score(merge([OverlapTable(objects[name], segments, voxels[mine])]))
+        for name, (section, shared) in counted.items():
+            segments = _within(section, look_up(shared.segment, *cut))
+            scores = score(merge([OverlapTable(shared.truth, segments, shared.voxels)]))
             found[name].append({"convention": name, "threshold": threshold, **scores})
     with atomic_file(output) as partial, partial.open("w", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -194,9 +191,22 @@ def score_thresholds(
         rows.writerows({"volume": volume, "track": track, **row} for name in CONVENTIONS for row in found[name])
 
 
+def _overlaps_of(table: Path, convention: str) -> tuple[NDArray[np.int64], OverlapTable]:
+    """Return the section of each row of one convention, none where all belong to the whole volume, and the rows.
+
+    Their objects differ between sections, their segments are fragments.
+    """
+    rows = ("convention", convention)
+    (section,) = read_table(table, "section", where=rows)
+    if np.all(section == WHOLE):
+        section = np.zeros(0, np.int64)
+    truth, fragment, voxels = read_table(table, "truth", "fragment", "voxels", where=rows)
+    return section, OverlapTable(_within(section, truth), fragment, voxels)
+
+
 def _within(section: NDArray[np.int64], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return labels that tell the same id in two sections apart."""
-    if len(section) == 0 or np.all(section == WHOLE):
+    if len(section) == 0:
         return labels
     ids, dense = np.unique(labels, return_inverse=True)
     return ((section - section.min()) * len(ids) + dense + 1).astype(np.uint64)

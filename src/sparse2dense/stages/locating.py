@@ -114,14 +114,15 @@ def rank_errors(
 
 def _errors(table: Path, *segments_of: Any) -> dict[str, ObjectErrors]:
     """Return splits and merges in the convention `interior`, from the table of fragments and a look-up table."""
-    convention, section, *columns = read_table(table, "convention", "section", "truth", "fragment", "voxels")
+    (section,) = read_table(table, "section")
     if np.any(section >= 0):
         raise InputError(
             f"{table} was counted section by section",
             allowed="ids that mean the same object in every section",
             remedy="ask for a volume with dense truth, or set annotation.linked where painted ids agree",
         )
-    shared = relabel(OverlapTable(*columns).select(convention == "interior"), *segments_of)
+    shared = OverlapTable(*read_table(table, "truth", "fragment", "voxels", where=("convention", "interior")))
+    shared = relabel(shared, *segments_of)
     return {"split": split_errors(shared), "merge": merge_errors(shared)}
 
 

@@ -1,7 +1,8 @@
 """Tables of results as Parquet: typed columns, and beside them what made the table."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,68 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.volumes.blockwise import atomic_file
 
-__all__ = ["read_table", "table_facts", "write_table"]
+__all__ = ["growing_table", "read_table", "table_facts", "write_table"]
+
+ROW_GROUP = 2**20
+"""Rows that are compressed together, as many as pyarrow takes by default."""
+
+Append = Callable[[Mapping[str, NDArray[Any]]], None]
+
+
+@contextmanager
+def growing_table(path: Path, facts: Mapping[str, Any]) -> Iterator[Append]:
+    """Yield a function that appends rows, given as columns of equal length; to be called at least once.
+
+    The file is that of `write_table` for all rows at once. No more is held than what was last appended and less than
+    `ROW_GROUP` rows besides.
+    """
+    metadata = {name: json.dumps(value) for name, value in facts.items()}
+    waiting: list[pa.Table] = []
+    writers: list[pq.ParquetWriter] = []
+
+    def write(rows: pa.Table) -> None:
+        if not writers:
+            writers.append(stack.enter_context(pq.ParquetWriter(partial, rows.schema, compression="zstd")))
+        # one piece of memory per column: pages would end where pieces do
+        writers[0].write_table(rows.combine_chunks(), ROW_GROUP)
+
+    def append(columns: Mapping[str, NDArray[Any]]) -> None:
+        table = pa.table({name: pa.array(values) for name, values in columns.items()})
+        rows = pa.concat_tables([*waiting, table.replace_schema_metadata(metadata)])
+        whole = rows.num_rows // ROW_GROUP * ROW_GROUP
+        if whole > 0:
+            write(rows.slice(0, whole))
+        waiting[:] = [rows.slice(whole)]
+
+    with atomic_file(path) as partial, ExitStack() as stack:
+        yield append
+        if waiting[0].num_rows > 0 or not writers:
+            write(waiting[0])
 
 
 def write_table(path: Path, columns: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
     """Write columns of equal length, and `facts` (types of JSON) into the metadata of the file."""
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    metadata = {name: json.dumps(value) for name, value in facts.items()}
-    with atomic_file(path) as partial:
-        pq.write_table(table.replace_schema_metadata(metadata), partial, compression="zstd")
+    with growing_table(path, facts) as append:
+        append(columns)
 
 
-def read_table(path: Path, *columns: str) -> tuple[NDArray[Any], ...]:
-    """Return the named columns as arrays; InputError when the file or a column is missing."""
+def read_table(path: Path, *columns: str, where: tuple[str, Any] | None = None) -> tuple[NDArray[Any], ...]:
+    """Return the named columns as arrays, of all rows or of those `where` a column has a value (its name, the value).
+
+    Raises InputError when the file or a column is missing.
+    """
     names = pq.read_schema(path).names if path.is_file() else []
-    missing = [column for column in columns if column not in names]
+    missing = [column for column in (*columns, *(where or ())[:1]) if column not in names]
     if missing:
         raise InputError(
             f"{path} " + (f"has no column {missing[0]!r}" if path.is_file() else "doesn't exist"),
             allowed=f"a Parquet file with the columns {', '.join(columns)}",
             remedy="let the workflow make the file: ask for it by name",
         )
-    table = pq.read_table(path, columns=list(columns))
-    return tuple(np.asarray(table.column(column).to_numpy(zero_copy_only=False)) for column in columns)
+    rows = None if where is None else [(where[0], "==", where[1])]
+    # one after another, so that one at a time is there as the table and as the array
+    tables = (pq.read_table(path, columns=[column], filters=rows) for column in columns)
+    return tuple(np.asarray(table.column(0).to_numpy(zero_copy_only=False)) for table in tables)
 
 
 def table_facts(path: Path) -> dict[str, Any]:
