@@ -22,7 +22,9 @@ def main(description: Path, journal: Path) -> None:
     """Call the stage, with a `run_blockwise` that writes the journal."""
     original = blockwise.run_blockwise
 
-    def noting(outputs: Any, key: Any, create: Any, work: blockwise.Work, tiles: Sequence[Block], **options: Any) -> int:
+    def noting(*arguments: Any, **options: Any) -> int:
+        outputs, key, create, work, tiles = arguments
+
         def noted(paths: Sequence[Path], block: Block) -> None:
             with journal.open("a") as file:
                 file.write(f"{paths[0].parent.name} {block.index}\n")

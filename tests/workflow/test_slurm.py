@@ -1,8 +1,10 @@
 """The workflow on a real SLURM: `snakemake --profile slurm`, as typed."""
 
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import tifffile
 
 from tests.slurm.one_node import one_node, why_not
-from tests.workflow.invocation import TINY, snakemake, started, written
+from tests.workflow.invocation import ROOT, TINY, command, snakemake, started, written
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
@@ -89,3 +91,75 @@ def test_failing_job_gets_more_of_everything(tmp_path: Path) -> None:
     reserved = [dict(part.split("=") for part in facts["TRES"].split(",")) for facts in failed]
     assert sorted(part["mem"] for part in reserved) == ["2000M", "4000M", "8000M"]
     assert sorted(minutes(facts["TimeLimit"]) for facts in failed) == [60, 120, 240]
+
+
+FRAGMENTS = Path("results/tiny/held_out/pseudo/fragments.zarr")
+
+
+def wait_for(found: Callable[[], bool], run: subprocess.Popen[bytes], log: Path, seconds: float = 300) -> None:
+    """Wait until something is so, while Snakemake runs."""
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert run.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
+
+
+def marked(directory: Path, blocks: range) -> set[int]:
+    """Those of the blocks of fragments that are marked as finished."""
+    marks = directory.glob(f"{FRAGMENTS}.*.partial/.blockwise/done/*")
+    return {int(mark.name) for mark in marks} & set(blocks)
+
+
+def first_part(state: str) -> list[str]:
+    """SLURM's numbers of the jobs in a state that compute the first of two parts of the fragments."""
+    found = slurm_jobs().get("make_fragments_part", [])
+    return [facts["JobId"] for facts in found if facts["JobState"] == state and "0-of-2" in facts["Comment"]]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("stop", ["cancel", "requeue"])
+def test_a_stopped_job_keeps_its_finished_blocks(finished: Path, stop: str) -> None:
+    """One of two jobs that share the fragments is stopped by SLURM in their midst; nobody sees it in the result."""
+    small = {"segment": {"block": [1, 8, 8], "context": [0, 4, 4]}}
+    logs = finished / "results/tiny/logs/make_fragments"
+    snakemake(finished, str(FRAGMENTS), configfiles=(TINY, written(finished, small)))
+    computed = re.search(r": computed (\d+) of \1 blocks", (logs / "held_out.pseudo.log").read_text())
+    assert computed
+    first = range(int(computed[1]) // 2)
+    expected = content(finished / FRAGMENTS)
+    shutil.rmtree(finished / FRAGMENTS)
+
+    shared = written(finished, {**small, "volumes": {"held_out": {"jobs": 2}}})
+    options, log = (*OPTIONS, "--retries", "0"), finished / "stopped.log"
+    with log.open("w") as file:
+        call = command(finished, str(FRAGMENTS), *options, configfiles=(TINY, shared))
+        run = subprocess.Popen(call, cwd=ROOT, stdout=file, stderr=file)
+    wait_for(lambda: len(marked(finished, first)) > 5, run, log)
+    (job,) = first_part("RUNNING")
+    before = marked(finished, first)
+    if stop == "cancel":
+        subprocess.run(["scancel", job], check=True)
+        assert run.wait(timeout=600) != 0, log.read_text()
+        assert not (finished / FRAGMENTS).exists()
+        assert first_part("CANCELLED") == [job]
+        before = marked(finished, first)
+        assert len(before) < len(first)
+        outcome = snakemake(finished, str(FRAGMENTS), *options, configfiles=(TINY, shared))
+        assert started(outcome) == ["make_fragments", "make_fragments_part"]
+    else:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+        # SLURM holds what it requeues back for two minutes
+        wait_for(lambda: first_part("PENDING") == [job], run, log)
+        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
+        assert run.wait(timeout=600) == 0, log.read_text()
+        assert first_part("COMPLETED") == [job]
+    again = re.search(r": (\d+) of (\d+) done before", (logs / "held_out.pseudo.0-of-2.log").read_text())
+    assert again
+    assert len(before) <= int(again[1]) < int(again[2]) == len(first)
+    assert content(finished / FRAGMENTS) == expected
+    assert not list((finished / FRAGMENTS.parent).glob("*.partial*"))
