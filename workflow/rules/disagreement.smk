@@ -18,7 +18,7 @@ rule count_links:
     threads: 2
     resources:
         mem_mb=growing(8000),
-        runtime=growing(60),
+        runtime=growing(120),
     params:
         code=code_hash("stages.disagreeing"),
         block=config["segment"]["block"],
