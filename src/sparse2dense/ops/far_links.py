@@ -133,5 +133,6 @@ def merge_links(parts: Iterable[FarLinks]) -> FarLinks:
     new = np.ones(len(u), np.bool_)
     new[1:] = (u[1:] != u[:-1]) | (v[1:] != v[:-1])
     starts = np.flatnonzero(new)
-    sums = [np.add.reduceat(column[order], starts) if len(starts) else column for column in (pairs, total)]
-    return FarLinks(u[starts], v[starts], *sums, scales.pop())
+    if len(starts):
+        pairs, total = np.add.reduceat(pairs[order], starts), np.add.reduceat(total[order], starts)
+    return FarLinks(u[starts], v[starts], pairs, total, scales.pop())
