@@ -106,7 +106,8 @@ def write_links(links: FarLinks, path: Path, facts: Mapping[str, Any]) -> None:
 
 def read_links(path: Path) -> FarLinks:
     """Return the table that `write_links` wrote."""
-    return FarLinks(*read_table(path, *LINKS), table_facts(path)["scale"])
+    u, v, pairs, total = read_table(path, *LINKS)
+    return FarLinks(u, v, pairs, total, table_facts(path)["scale"])
 
 
 def sweep_disagreement(
