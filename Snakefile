@@ -30,7 +30,7 @@ resource_scopes:
 wildcard_constraints:
     volume=either(VOLUMES),
     track="pseudo|bootstrapped|baseline",
-    threshold=r"best|chosen|\d+|\d+\.\d*[1-9]",
+    threshold=r"best|chosen|agreeing|\d+|\d+\.\d*[1-9]",
     part=r"\d+-of-\d+",
 
 
@@ -40,6 +40,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/disagreement.smk"
 include: "workflow/rules/skeletons.smk"
 include: "workflow/rules/bootstrap.smk"
 include: "workflow/rules/report.smk"

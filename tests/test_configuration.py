@@ -19,7 +19,7 @@ from sparse2dense.ops.phantom import PhantomSettings
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
-from sparse2dense.stages.evaluating import count_overlaps
+from sparse2dense.stages.evaluating import choose_threshold, count_overlaps
 from sparse2dense.stages.nets import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
@@ -304,6 +304,9 @@ def test_defaults_agree_with_the_library() -> None:
     overlaps = inspect.signature(count_overlaps).parameters
     assert full["evaluate"]["border"] == list(overlaps["border"].default)
     assert full["evaluate"]["reach"] == overlaps["reach"].default
+    choice = inspect.signature(choose_threshold).parameters
+    for key in ("choose_by", "merge_weight"):
+        assert full["evaluate"][key] == choice[key].default
 
 
 def test_settings_are_parameters_of_the_library() -> None:

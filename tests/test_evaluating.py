@@ -236,8 +236,9 @@ def test_no_interior_leaves_it_unscored_and_judges_by_all(tmp_path: Path) -> Non
     write_table(tmp_path / "tree.parquet", {"a": ids[:1], "b": ids[1:], "score": np.array([0.2])}, {})
     found = scored(tmp_path, "truth.zarr", border=(0, 3, 3))
     assert np.isnan(found["interior", "0.1"]["voi_sum"])
-    choose_threshold([tmp_path / "scores.csv"], tmp_path / "chosen.json")
-    find_best(tmp_path / "scores.csv", tmp_path / "chosen.json", tmp_path / "best.json")
+    sweep = sweep_of(tmp_path / "disagreement.csv", "cube", dict.fromkeys(THRESHOLDS, 0.2))
+    choose_threshold([tmp_path / "scores.csv"], [sweep], tmp_path / "chosen.json")
+    find_best(tmp_path / "scores.csv", tmp_path / "chosen.json", sweep, tmp_path / "best.json")
     assert read_threshold(tmp_path / "chosen.json") == "0.1"
     assert json.loads((tmp_path / "best.json").read_text())["convention"] == "all"
 
@@ -257,50 +258,95 @@ def table_of(path: Path, volume: str, sums: dict[str, float], merges: dict[str, 
     return path
 
 
+def sweep_of(path: Path, volume: str, disagreement: dict[str, float]) -> Path:
+    """Write a table of the given disagreement per threshold."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["volume,track,threshold,disagreement_split,disagreement_merge,disagreement"]
+    lines += [f"{volume},pseudo,{threshold},0,{value},{value}" for threshold, value in disagreement.items()]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 def test_the_threshold_is_best_on_average_over_the_annotated_volumes(tmp_path: Path) -> None:
     one = table_of(tmp_path / "one/pseudo/scores.csv", "one", {"0.1": 1.0, "0.29": 2.0, "0.58": 3.0})
     two = table_of(tmp_path / "two/pseudo/scores.csv", "two", {"0.1": 5.0, "0.29": 2.5, "0.58": 1.5, "0.9": 0.1})
-    choose_threshold([one, two], tmp_path / "thresholds/pseudo.json")
+    sweep = sweep_of(tmp_path / "bare/pseudo/disagreement.csv", "bare", {"0.1": 0.3, "0.9": 0.2})
+    choose_threshold([one, two], [sweep], tmp_path / "thresholds/pseudo.json")
     content = json.loads((tmp_path / "thresholds/pseudo.json").read_text())
     assert content["threshold"] == 0.29  # ties go to the lower threshold; 0.9 isn't scored on both
-    assert content["voi_sum"] == 2.25
-    assert content["reason"] == ("lowest VOI sum, a mean of 2.250 bits (interior), on the annotation of one, two")
+    assert content["chosen_by"] == "annotation"
+    assert content["annotation"]["voi_sum"] == 2.25
+    assert content["reason"] == "lowest VOI sum, a mean of 2.250 bits (interior), on the annotation of one, two"
+    assert content["disagreement"]["threshold"] == 0.9
     assert read_threshold(tmp_path / "thresholds/pseudo.json") == "0.29"
+
+
+def test_a_threshold_is_chosen_without_truth(tmp_path: Path) -> None:
+    """By disagreement on all volumes, also where no voxel of the annotation counts; both choices are recorded."""
+    sweeps = [
+        sweep_of(tmp_path / "one/pseudo/disagreement.csv", "one", {"0.1": 0.1, "0.29": 0.3, "0.58": 0.2}),
+        sweep_of(tmp_path / "bare/pseudo/disagreement.csv", "bare", {"0.1": 0.6, "0.29": 0.3, "0.58": 0.2}),
+    ]
+    chosen = tmp_path / "pseudo.json"
+    scored = table_of(tmp_path / "one/pseudo/scores.csv", "one", {"0.1": 1.0, "0.29": 2.0, "0.58": 3.0})
+    choose_threshold([scored], sweeps, chosen, choose_by="disagreement")
+    content = json.loads(chosen.read_text())
+    assert (content["threshold"], content["chosen_by"]) == (0.58, "disagreement")
+    assert content["reason"].endswith("a mean of 0.2000, on one, bare")
+    assert content["annotation"]["threshold"] == 0.1
+    nowhere = table_of(tmp_path / "two/pseudo/scores.csv", "two", {"0.1": float("nan")})
+    choose_threshold([nowhere], sweeps, chosen, choose_by="disagreement")
+    content = json.loads(chosen.read_text())
+    assert (content["threshold"], content["annotation"]) == (0.58, None)
+    with pytest.raises(InputError, match="choose_by 'truth'"):
+        choose_threshold([scored], sweeps, chosen, choose_by="truth")  # type: ignore[arg-type]
 
 
 def test_merges_weigh_more_where_asked(tmp_path: Path) -> None:
     """A heavy merge weight prefers a threshold of fewer merges, even with a larger VOI sum; the reason says so."""
     table = table_of(tmp_path / "scores.csv", "one", {"0.1": 1.1, "0.2": 1.0}, {"0.1": 0.1, "0.2": 0.5})
+    sweep = sweep_of(tmp_path / "disagreement.csv", "one", {"0.1": 0, "0.2": 0})
     for weight, expected in ((2.0, "0.1"), (1.0, "0.2")):
-        choose_threshold([table], tmp_path / "chosen.json", merge_weight=weight)
+        choose_threshold([table], [sweep], tmp_path / "chosen.json", merge_weight=weight)
         assert read_threshold(tmp_path / "chosen.json") == expected
         assert ("2 x merge" in json.loads((tmp_path / "chosen.json").read_text())["reason"]) == (weight == 2)
 
 
 def test_best_and_chosen_are_told_apart(tmp_path: Path) -> None:
     annotated = table_of(tmp_path / "one/pseudo/scores.csv", "one", {"0.1": 1.0, "0.29": 2.0})
-    test = table_of(tmp_path / "two/pseudo/scores.csv", "two", {"0.1": 5.0, "0.29": 2.5})
-    choose_threshold([annotated], tmp_path / "pseudo.json")
-    find_best(test, tmp_path / "pseudo.json", tmp_path / "best.json")
+    test = table_of(tmp_path / "two/pseudo/scores.csv", "two", {"0.1": 5.0, "0.29": 2.5, "0.5": 3.0})
+    own = sweep_of(tmp_path / "one/pseudo/disagreement.csv", "one", {"0.1": 0.1, "0.29": 0.2})
+    sweep = sweep_of(tmp_path / "two/pseudo/disagreement.csv", "two", {"0.1": 0.3, "0.29": 0.2, "0.5": 0.1})
+    choose_threshold([annotated], [own], tmp_path / "pseudo.json")
+    find_best(test, tmp_path / "pseudo.json", sweep, tmp_path / "best.json")
     content = json.loads((tmp_path / "best.json").read_text())
     assert (content["volume"], content["track"], content["convention"]) == ("two", "pseudo", "interior")
     assert (content["best"]["threshold"], content["best"]["voi_sum"]) == (0.29, 2.5)
     assert (content["chosen"]["threshold"], content["chosen"]["voi_sum"]) == (0.1, 5.0)
     assert "annotation of one" in content["chosen"]["reason"]
+    assert (content["agreeing"]["threshold"], content["agreeing"]["voi_sum"]) == (0.5, 3.0)
+    assert content["agreeing"]["reason"] == "lowest disagreement with the long-range affinities, 0.1000, on two"
     assert read_threshold(tmp_path / "best.json") == "0.29"
 
 
 def test_thresholds_that_were_not_scored_are_refused(tmp_path: Path) -> None:
     one = table_of(tmp_path / "one/pseudo/scores.csv", "one", {"0.1": 1.0})
     two = table_of(tmp_path / "two/pseudo/scores.csv", "two", {"0.2": 1.0})
+    first = sweep_of(tmp_path / "one/pseudo/disagreement.csv", "one", {"0.1": 0.1})
+    second = sweep_of(tmp_path / "two/pseudo/disagreement.csv", "two", {"0.2": 0.1})
     with pytest.raises(InputError, match="no threshold is scored in all"):
-        choose_threshold([one, two], tmp_path / "pseudo.json")
-    choose_threshold([one], tmp_path / "pseudo.json")
+        choose_threshold([one, two], [first], tmp_path / "pseudo.json")
+    choose_threshold([one], [first], tmp_path / "pseudo.json")
     with pytest.raises(InputError, match=r"no threshold 0\.1"):
-        find_best(two, tmp_path / "pseudo.json", tmp_path / "best.json")
+        find_best(two, tmp_path / "pseudo.json", second, tmp_path / "best.json")
+    with pytest.raises(InputError, match=r"no threshold 0\.2, which .*disagreement.csv names"):
+        find_best(one, tmp_path / "pseudo.json", second, tmp_path / "best.json")
+    nowhere = table_of(tmp_path / "bare/pseudo/scores.csv", "bare", {"0.1": float("nan")})
+    with pytest.raises(InputError, match="has no scores"):
+        find_best(nowhere, tmp_path / "pseudo.json", first, tmp_path / "best.json")
     (tmp_path / "none.csv").write_text("a,b\n")
     with pytest.raises(InputError, match="holds no scores"):
-        choose_threshold([tmp_path / "none.csv"], tmp_path / "pseudo.json")
+        choose_threshold([tmp_path / "none.csv"], [first], tmp_path / "pseudo.json")
 
 
 def test_a_tree_without_fragments_scores_background(tmp_path: Path) -> None:

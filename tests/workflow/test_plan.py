@@ -27,8 +27,10 @@ CHAIN = {
     "score": {"count_overlaps", "make_merge_tree"},
     "make_skeletons": {"import_raw", "import_labels"},
     "score_skeletons": {"make_skeletons", "make_fragments", "make_merge_tree"},
-    "choose_threshold": {"score"},
-    "find_best": {"score", "choose_threshold"},
+    "count_links": {"make_fragments", "predict_2d_to_3d", "predict_3d"},
+    "sweep_disagreement": {"count_links", "make_merge_tree"},
+    "choose_threshold": {"score", "sweep_disagreement"},
+    "find_best": {"score", "choose_threshold", "sweep_disagreement"},
     "make_lut": {"make_merge_tree", "find_best", "choose_threshold"},
     "write_segmentation": {"make_fragments", "make_lut"},
     "rank_errors": {"count_overlaps", "make_lut", "make_fragments", "import_labels"},
@@ -83,6 +85,25 @@ def test_roles_decide_what_is_made_of_a_volume(jobs: list[Job]) -> None:
     assert "results/tiny/held_out/pseudo/pseudo_truth.zarr" not in made
     assert not any(path.startswith("results/tiny/bare/b") or path.endswith("bare/pseudo/best.json") for path in made)
     assert sum(job.rule == "train_2d_to_3d" for job in jobs) == 1
+
+
+def test_thresholds_can_be_chosen_without_truth(tmp_path: Path, jobs: list[Job]) -> None:
+    """Disagreement is always known of all volumes that train; any volume has a choice and tables of its own."""
+    choices = {job.outputs: job.inputs for job in jobs if job.rule == "choose_threshold"}
+    judged = {f"results/tiny/{volume}/pseudo/disagreement.csv" for volume in ("painted", "bare")}
+    assert judged <= choices[frozenset({"results/tiny/thresholds/pseudo.json"})]
+    alone = {"results/tiny/painted/baseline/disagreement.csv"}
+    assert {path for path in choices[frozenset({"results/tiny/thresholds/baseline.json"})] if "dis" in path} == alone
+    target = "results/tiny/bare/pseudo/disagreement/agreeing/objects.parquet"
+    own = planned(snakemake(tmp_path, target, "--dry-run"))
+    assert "choose_threshold" not in {job.rule for job in own}
+    (lut,) = (job for job in own if job.rule == "make_lut")
+    assert "results/tiny/bare/pseudo/disagreement.csv" in lut.inputs
+    (measured,) = (job for job in own if job.rule == "measure_disagreement")
+    predicted = {
+        f"results/tiny/bare/pseudo/{name}.zarr" for name in ("stacked_affinities", "stacked_descriptors", "affinities")
+    }
+    assert predicted < measured.inputs
 
 
 def test_tracks_left_out_train_no_nets(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ def test_everything_is_made(tiny_run: Path) -> None:
         lowest = min(float(row["voi_sum"]) for row in rows if row["convention"] == best["convention"])
         assert best["best"]["voi_sum"] == lowest
         assert best["chosen"]["threshold"] == json.loads((run / f"thresholds/{track}.json").read_text())["threshold"]
+        assert best["agreeing"]["threshold"] in (0.2, 0.4, 0.5, 0.6, 0.8)
+        assert "disagreement" in best["agreeing"]["reason"]
         along = list(csv.DictReader((run / "held_out" / track / "skeleton_scores.csv").open()))
         assert [row["threshold"] for row in along] == ["0.2", "0.4", "0.5", "0.6", "0.8"]
         assert all(0 <= float(row["erl_nm"]) <= float(row["erl_max_nm"]) < 2000 for row in along)
@@ -72,6 +74,17 @@ def test_other_thresholds_only_score_again(tiny_run: Path) -> None:
     assert not [rule for rule in started(outcome) if expensive.match(rule)]
     assert {"score", "choose_threshold", "find_best", "write_report"} <= set(started(outcome))
     snakemake(tiny_run)
+
+
+def test_objects_are_judged_without_truth(tiny_run: Path) -> None:
+    """Asking for the disagreement of an unlabelled volume's own threshold trains and predicts nothing."""
+    folder = RUN / "bare/pseudo/disagreement/agreeing"
+    outcome = snakemake(tiny_run, str(folder / "sections.csv"))
+    assert set(started(outcome)) == {"make_lut", "measure_disagreement"}
+    rows = list(csv.DictReader((tiny_run / folder / "sections.csv").open()))
+    assert {row["prediction"] for row in rows} == {"stacked_affinities", "stacked_descriptors", "affinities"}
+    assert all(0 <= float(row["disagreement"]) <= 1 for row in rows)
+    assert pq.read_table(tiny_run / folder / "objects.parquet").column_names[:2] == ["prediction", "segment"]
 
 
 def test_a_named_threshold_costs_a_look_up(tiny_run: Path) -> None:

@@ -170,12 +170,37 @@ def fragment_settings():
 
 
 def threshold_file(wildcards):
-    """The file that says which threshold `best` or `chosen` is; none for a number."""
+    """The file that says which threshold `best`, `chosen` or `agreeing` is; none for a number."""
     if wildcards.threshold == "best":
         return {"threshold": f"<results>/{wildcards.volume}/{wildcards.track}/best.json"}
     if wildcards.threshold == "chosen":
         return {"threshold": f"<results>/thresholds/{wildcards.track}.json"}
+    if wildcards.threshold == "agreeing":
+        return {"threshold": f"<results>/{wildcards.volume}/{wildcards.track}/disagreement.csv"}
     return {}
+
+
+def sweeps_to_choose_by(wildcards):
+    """The disagreement at every threshold, of all volumes that a track is followed on but test volumes."""
+    return [
+        f"<results>/{volume}/{track}/disagreement.csv"
+        for volume, track in FOLLOWED
+        if track == wildcards.track and volume not in TEST
+    ]
+
+
+def predicted_files(wildcards):
+    """All that was predicted on the way to the fragments of a track, by name."""
+    names = [f"stacked_{name}" for name in PREDICTED_2D] + ["affinities"]
+    return {
+        name: f"<results>/{wildcards.volume}/{wildcards.track}/{name}.zarr"
+        for name in (names if wildcards.track == "pseudo" else PREDICTED_3D)
+    }
+
+
+def downsample_of(wildcards):
+    """How coarsely the descriptors were computed that a track's net learnt."""
+    return config["nets"]["2d" if wildcards.track == "pseudo" else "3d"]["downsample"]
 
 
 def reference_files(wildcards):
@@ -185,7 +210,7 @@ def reference_files(wildcards):
     if wildcards.volume in UNLABELLED:
         raise WorkflowError(
             f"Nothing says what is right in {wildcards.volume}, whose role is unlabelled: it has no scores and no `best`.",
-            "Ask for the threshold `chosen`, or for a number.",
+            "Ask for the threshold `chosen` or `agreeing`, or for a number.",
         )
     return {"truth": f"<results>/{wildcards.volume}/labels.zarr", "mask": f"<results>/{wildcards.volume}/mask.zarr"}
 

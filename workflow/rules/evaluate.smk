@@ -72,9 +72,10 @@ rule score:
 
 
 checkpoint choose_threshold:
-    """Choose a track's threshold by its scores on the annotation; no test truth is looked at."""
+    """Choose a track's threshold by annotation, or by disagreement; no test truth is looked at."""
     input:
         scores=expand("<results>/{volume}/{{track}}/scores.csv", volume=ANNOTATED),
+        sweeps=sweeps_to_choose_by,
     output:
         json="<results>/thresholds/{track}.json",
     log:
@@ -90,15 +91,17 @@ checkpoint choose_threshold:
     params:
         code=code_hash("stages.evaluating"),
         merge_weight=config["evaluate"]["merge_weight"],
+        choose_by=config["evaluate"]["choose_by"],
     script:
         "../scripts/choose_threshold.py"
 
 
 rule find_best:
-    """Find the best threshold of a volume by its own reference, and say how the chosen one does there."""
+    """Find the best threshold of a volume by its own reference, and say how those chosen without it do there."""
     input:
         scores=rules.score.output.scores,
         chosen="<results>/thresholds/{track}.json",
+        sweep="<results>/{volume}/{track}/disagreement.csv",
     output:
         json="<results>/{volume}/{track}/best.json",
     log:
@@ -206,6 +209,7 @@ use rule write_errors as write_errors_part with:
 
 
 rule evaluate:
-    """Target: scores of every track on every volume with a reference."""
+    """Target: scores of every track on every volume with a reference, disagreement on every volume."""
     input:
         once_chosen([f"<results>/{volume}/{track}/best.json" for volume, track in SCORED] + SKELETON_SCORES),
+        once_chosen([f"<results>/{volume}/{track}/disagreement/chosen/sections.csv" for volume, track in FOLLOWED]),

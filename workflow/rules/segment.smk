@@ -103,7 +103,7 @@ rule make_merge_tree:
 
 
 rule make_lut:
-    """Look up the segment of every fragment at a threshold, given in the file's name, `best` or `chosen`."""
+    """Look up the segment of every fragment at a threshold, given in the file's name, `best`, `chosen` or `agreeing`."""
     input:
         unpack(threshold_file),
         partitions=PARTITIONS,

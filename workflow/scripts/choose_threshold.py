@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 start_log(Path(snakemake.log[0]))
 choose_threshold(
     [Path(path) for path in snakemake.input.scores],
+    [Path(path) for path in snakemake.input.sweeps],
     Path(snakemake.output.json),
     merge_weight=snakemake.params.merge_weight,
+    choose_by=snakemake.params.choose_by,
 )

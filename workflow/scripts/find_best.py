@@ -10,4 +10,9 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-find_best(Path(snakemake.input.scores), Path(snakemake.input.chosen), Path(snakemake.output.json))
+find_best(
+    Path(snakemake.input.scores),
+    Path(snakemake.input.chosen),
+    Path(snakemake.input.sweep),
+    Path(snakemake.output.json),
+)

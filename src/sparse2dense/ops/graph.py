@@ -11,7 +11,9 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import Offsets, check_offsets
 from sparse2dense.ops.contact_sums import contact_sums, in_order
 
-__all__ = ["FIXED_POINT", "RegionGraph", "merge_graphs", "region_graph", "rows_between", "scale_of"]
+__all__ = [
+    "FIXED_POINT", "RegionGraph", "compilable", "corners", "merge_graphs", "region_graph", "rows_between", "scale_of",
+]  # fmt: skip
 
 FIXED_POINT = 2**24
 """Float affinities are summed as integers in steps of 2^-24 (6e-8), the precision of a float32 near 1."""
@@ -104,9 +106,9 @@ def region_graph(
 
     Raises InputError when shapes or types don't fit, a nearest neighbour is missing, or an affinity isn't in [0, 1].
     """
-    labels, values, scale = _checked(fragments, affinities, offsets)
+    labels, values, scale = compilable(fragments, affinities, offsets)
     links = _links(check_offsets(offsets, 3), long_range)
-    low, high = _box(owned, labels.shape)
+    low, high = corners(owned, labels.shape)
     columns = 4 if long_range else 2
     pairs, sums, bins = contact_sums(labels, values, links, low, high, scale, columns, histogram)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
@@ -120,8 +122,13 @@ def region_graph(
     )
 
 
-def _checked(fragments: NDArray, affinities: NDArray, offsets: Sequence[Sequence[int]]) -> tuple[NDArray, NDArray, int]:
-    """Return fragments as unsigned and affinities as contiguous arrays of a type that is compiled, and their scale."""
+def compilable(
+    fragments: NDArray, affinities: NDArray, offsets: Sequence[Sequence[int]]
+) -> tuple[NDArray, NDArray, int]:
+    """Return fragments and affinities as contiguous arrays of types that `contact_sums` is compiled for, and the scale.
+
+    Fragments become uint32 or uint64; parameters, scale and errors are those of `region_graph`.
+    """
     if affinities.ndim != 4 or len(offsets) != len(affinities):
         raise InputError(
             f"affinities of shape {affinities.shape} with {len(offsets)} offsets {list(offsets)}",
@@ -173,8 +180,8 @@ def _links(offsets: Offsets, long_range: bool) -> NDArray[np.int64]:
     return np.array([(0, 0, 0, 0, -1), *rows], np.int64)
 
 
-def _box(owned: tuple[slice, ...] | None, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the first corner of the box and the one behind its last."""
+def corners(owned: tuple[slice, ...] | None, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the first voxel of a box, and the first behind it; InputError for slices with steps."""
     if owned is None:
         return (0, 0, 0), shape
     if len(owned) != len(shape) or any(side.step not in (None, 1) for side in owned):

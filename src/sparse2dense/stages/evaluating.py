@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from sparse2dense.ops.scores import OverlapTable, merge, overlaps, score
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_partitions
 from sparse2dense.stages.comparing import Comparison
+from sparse2dense.stages.disagreeing import choose_agreeing
 from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
 from sparse2dense.volumes.provenance import identity, provenance
@@ -30,6 +31,7 @@ SCORES = (
     "voi_split", "voi_merge", "voi_sum", "nvi_split", "nvi_merge", "nvi_sum", "arand", "rand_split", "rand_merge",
 )  # fmt: skip
 COLUMNS = ("volume", "track", "convention", "threshold", *SCORES)
+ChooseBy = Literal["annotation", "disagreement"]
 CONVENTIONS = ("all", "interior")
 WHOLE = -1
 """Section number of rows that belong to the volume as a whole."""
@@ -235,20 +237,59 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[st
             return
 
 
-def choose_threshold(scores: Sequence[Path], output: Path, *, merge_weight: float = 1.0) -> None:
-    """Choose the threshold of a track by its scores on the annotated volumes; no test truth is looked at.
+def choose_threshold(
+    scores: Sequence[Path],
+    sweeps: Sequence[Path],
+    output: Path,
+    *,
+    merge_weight: float = 1.0,
+    choose_by: ChooseBy = "annotation",
+) -> None:
+    """Choose the threshold of a track by annotation, or without any truth; no test truth is looked at.
 
     Parameters
     ----------
     scores
         `scores.csv` of the track on every annotated volume.
+    sweeps
+        `disagreement.csv` of the track on every volume that it is followed on, test volumes aside.
     output
-        JSON file: threshold, reason, convention, voi_sum (mean over the volumes) and volumes.
+        JSON file: threshold, reason, chosen_by, and both choices, each with its threshold, reason and volumes:
+        annotation, with convention and voi_sum (mean over the volumes), or null where no threshold has a score on every
+        volume; and disagreement, see `disagreeing.choose_agreeing`.
     merge_weight
         How much a bit of VOI merge weighs against one of VOI split.
+    choose_by
+        Which of both choices counts.
 
-    Raises InputError when no threshold has a score on every volume.
+    Raises InputError when `choose_by` is unknown, or the choice it names can't be made.
     """
+    if choose_by not in ("annotation", "disagreement"):
+        raise InputError(
+            f"choose_by {choose_by!r}", allowed="annotation or disagreement", remedy="correct evaluate.choose_by"
+        )
+    choices = {"annotation": _choose_annotated(scores, merge_weight), "disagreement": choose_agreeing(sweeps)}
+    choice = choices[choose_by]
+    if choice is None:
+        raise InputError(
+            f"no threshold is scored in all of {', '.join(map(str, scores))}",
+            allowed="at least one threshold with scores on every annotated volume",
+            remedy="score the same thresholds everywhere, and annotate objects in every annotated volume; "
+            "or set evaluate.choose_by to disagreement",
+        )
+    inputs = {
+        f"{kind} of {path.parent.parent.name}": path
+        for kind, paths in (("scores", scores), ("disagreement", sweeps))
+        for path in paths
+    }
+    record = provenance("choose_threshold", {"merge_weight": merge_weight, "choose_by": choose_by}, inputs)
+    head = {"threshold": choice["threshold"], "reason": choice["reason"], "chosen_by": choose_by}
+    _write_json(output, {**head, **choices, "provenance": record})
+    log.info("%s: threshold %s, %s", output, choice["threshold"], choice["reason"])
+
+
+def _choose_annotated(scores: Sequence[Path], merge_weight: float) -> dict[str, Any] | None:
+    """Return the threshold with the lowest weighted VOI on annotation; None when none has a score on every volume."""
     found: dict[str, list[tuple[float, float]]] = {}
     names, conventions = [], []
     for path in scores:
@@ -260,35 +301,20 @@ def choose_threshold(scores: Sequence[Path], output: Path, *, merge_weight: floa
             found.setdefault(row["threshold"], []).append((cost, row["voi_sum"]))
     means = {name: np.mean(pairs, axis=0).tolist() for name, pairs in found.items() if len(pairs) == len(scores)}
     if not means:
-        raise InputError(
-            f"no threshold is scored in all of {', '.join(map(str, scores))}",
-            allowed="at least one threshold with scores on every annotated volume",
-            remedy="score the same thresholds everywhere, and annotate objects in every annotated volume",
-        )
+        return None
     threshold = min(means, key=lambda name: (means[name][0], float(name)))
     cost, voi_sum = means[threshold]
+    convention = " and ".join(sorted(set(conventions)))
     weighed = "VOI sum" if merge_weight == 1 else f"VOI split + {merge_weight:g} x merge"
     voi = f"{weighed}, {'a mean of ' if len(scores) > 1 else ''}{cost:.3f} bits"
-    reason = f"lowest {voi} ({' and '.join(sorted(set(conventions)))}), on the annotation of {', '.join(names)}"
-    record = provenance(
-        "choose_threshold", {"merge_weight": merge_weight}, {path.parent.parent.name: path for path in scores}
-    )
-    _write_json(
-        output,
-        {
-            "threshold": float(threshold),
-            "reason": reason,
-            "convention": " and ".join(sorted(set(conventions))),
-            "voi_sum": voi_sum,
-            "volumes": names,
-            "provenance": record,
-        },
-    )
-    log.info("%s: threshold %s, %s", output, threshold, reason)
+    reason = f"lowest {voi} ({convention}), on the annotation of {', '.join(names)}"
+    return {
+        "threshold": float(threshold), "reason": reason, "convention": convention, "voi_sum": voi_sum, "volumes": names
+    }  # fmt: skip
 
 
-def find_best(scores: Path, chosen: Path, output: Path) -> None:
-    """Write the best threshold of a volume by its own reference, and how the chosen one does there.
+def find_best(scores: Path, chosen: Path, sweep: Path, output: Path) -> None:
+    """Write the best threshold of a volume by its own reference, and how those chosen without it do there.
 
     Parameters
     ----------
@@ -296,24 +322,38 @@ def find_best(scores: Path, chosen: Path, output: Path) -> None:
         `scores.csv` of the volume and track.
     chosen
         As `choose_threshold` writes it.
+    sweep
+        `disagreement.csv` of the volume and track.
     output
-        JSON file: volume, track, convention, best {threshold, reason, scores}, chosen {threshold, reason, scores}.
+        JSON file: volume, track, convention, and best, chosen and agreeing {threshold, reason, scores}; agreeing is
+        what would be chosen on the volume without any truth, see `disagreeing.choose_agreeing`.
 
-    Raises InputError when nothing is scored, or the chosen threshold isn't among those scored.
+    Raises InputError when nothing is scored, or a chosen threshold isn't among those scored.
     """
     rows = _read_scores(scores)
     ranked = list(_ranked(rows))
-    picked = json.loads(chosen.read_text())
     convention = ranked[0][0] if ranked else "interior"
     best = min((row for _, row in ranked), key=lambda row: (row["voi_sum"], float(row["threshold"])), default=None)
-    name = threshold_name(picked["threshold"])
-    there = next((row for row in rows if (row["convention"], row["threshold"]) == (convention, name)), None)
-    if best is None or there is None:
+    if best is None:
         raise InputError(
-            f"{scores} has " + ("no scores" if best is None else f"no threshold {name}, which {chosen} names"),
-            allowed="scores of the chosen threshold and at least one voxel that counts",
-            remedy="score the same thresholds on every volume; mend the reference if no voxel of it counts",
+            f"{scores} has no scores",
+            allowed="at least one voxel that counts",
+            remedy="lower evaluate.border, or mend the reference if no voxel of it counts",
         )
+    there = {row["threshold"]: row for row in rows if row["convention"] == convention}
+    points = {}
+    for kind, source, choice in (
+        ("chosen", chosen, json.loads(chosen.read_text())),
+        ("agreeing", sweep, choose_agreeing([sweep])),
+    ):
+        name = threshold_name(choice["threshold"])
+        if name not in there:
+            raise InputError(
+                f"{scores} has no threshold {name}, which {source} names",
+                allowed="scores of the chosen threshold",
+                remedy="score the same thresholds on every volume",
+            )
+        points[kind] = _point(there[name], choice["reason"])
     lowest = f"lowest VOI sum ({convention}) on the reference of {best['volume']} itself"
     _write_json(
         output,
@@ -322,11 +362,11 @@ def find_best(scores: Path, chosen: Path, output: Path) -> None:
             "track": best["track"],
             "convention": convention,
             "best": _point(best, lowest),
-            "chosen": _point(there, picked["reason"]),
-            "provenance": provenance("find_best", {}, {"scores": scores, "chosen": chosen}),
+            **points,
+            "provenance": provenance("find_best", {}, {"scores": scores, "chosen": chosen, "sweep": sweep}),
         },
     )
-    log.info("%s: best %s, chosen %s", output, best["threshold"], name)
+    log.info("%s: best %s, %s", output, best["threshold"], {kind: point["threshold"] for kind, point in points.items()})
 
 
 def _point(row: Mapping[str, Any], reason: str) -> dict[str, Any]:
@@ -335,7 +375,16 @@ def _point(row: Mapping[str, Any], reason: str) -> dict[str, Any]:
 
 
 def read_threshold(record: Path) -> str:
-    """Return the threshold that a file of `choose_threshold` chose, or the best one of a file of `find_best`."""
+    """Return the threshold that a file names.
+
+    Parameters
+    ----------
+    record
+        JSON file of `choose_threshold`, for the chosen one; of `find_best`, for the best; or CSV file of
+        `disagreeing.sweep_disagreement`, for the one with the lowest disagreement.
+    """
+    if record.suffix == ".csv":
+        return threshold_name(choose_agreeing([record])["threshold"])
     content = json.loads(record.read_text())
     return threshold_name(content["best"]["threshold"] if "best" in content else content["threshold"])
 
