@@ -83,7 +83,7 @@ def rank_errors(
     inputs = {"table": table, "lut": lut, **compared.inputs}
     record = provenance("rank_errors", {"count": count, "border": list(border), "reach": reach}, inputs)
     first = tuple(side.start for side in compared.boxes[1])
-    tiles = blocks(compared.shape, block_shape)
+    tiles = compared.tiles(block_shape)
 
     def create(paths: Sequence[Path]) -> None:
         _boxes_beside(paths).mkdir()
