@@ -26,16 +26,19 @@ def write_table(path: Path, columns: Mapping[str, NDArray[Any]], facts: Mapping[
 
 def read_table(path: Path, *columns: str) -> tuple[NDArray[Any], ...]:
     """Return the named columns as arrays; InputError when the file or a column is missing."""
-    names = pq.read_schema(path).names if path.is_file() else []
-    missing = [column for column in columns if column not in names]
-    if missing:
-        raise InputError(
-            f"{path} " + (f"has no column {missing[0]!r}" if path.is_file() else "doesn't exist"),
-            allowed=f"a Parquet file with the columns {', '.join(columns)}",
-            remedy="let the workflow make the file: ask for it by name",
-        )
-    table = pq.read_table(path, columns=list(columns))
-    return tuple(np.asarray(table.column(column).to_numpy(zero_copy_only=False)) for column in columns)
+    problem = "doesn't exist"
+    if path.is_file():
+        with pq.ParquetFile(path) as file:
+            missing = [column for column in columns if column not in file.schema_arrow.names]
+            if not missing:
+                table = file.read(columns=list(columns))
+                return tuple(np.asarray(table.column(column).to_numpy(zero_copy_only=False)) for column in columns)
+        problem = f"has no column {missing[0]!r}"
+    raise InputError(
+        f"{path} {problem}",
+        allowed=f"a Parquet file with the columns {', '.join(columns)}",
+        remedy="let the workflow make the file: ask for it by name",
+    )
 
 
 def table_facts(path: Path) -> dict[str, Any]:
