@@ -49,7 +49,7 @@ def recipe(folder: Path) -> None:
     fragments = open_volume(folder / "fragments.zarr")[...]
     places = np.full(int(fragments.max()) + 1, -1)
     places[fragments.reshape(-1)] = np.arange(fragments.size)
-    ids = np.flatnonzero(places >= 0)
+    ids = np.flatnonzero(places >= 0).astype(np.uint64)
     (folder / "recipe").mkdir(exist_ok=True)
     sweep = waterz.agglomerate(affinities, list(map(float, THRESHOLDS)), fragments=fragments, scoring_function=MEAN)
     for threshold, segmentation in zip(THRESHOLDS, sweep, strict=True):

@@ -142,9 +142,9 @@ def overlaps_with_part(truth: NDArray, segmentation: NDArray, counted: NDArray) 
                 allowed="equal shapes",
                 remedy="crop both to the region they share",
             )
-    rows = [_labels("truth", truth), _labels("segmentation", segmentation)]
+    objects, segments = _labels("truth", truth), _labels("segmentation", segmentation)
     chosen = np.ascontiguousarray(counted if counted.dtype == np.bool_ else counted != 0).reshape(-1)
-    keys, totals, counts = _counted_pairs(*rows, chosen)
+    keys, totals, counts = _counted_pairs(objects, segments, chosen)
     return _table(keys, totals), _table(keys, counts)
 
 
