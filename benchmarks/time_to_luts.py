@@ -53,7 +53,7 @@ def recipe(folder: Path) -> None:
     (folder / "recipe").mkdir(exist_ok=True)
     sweep = waterz.agglomerate(affinities, list(map(float, THRESHOLDS)), fragments=fragments, scoring_function=MEAN)
     for threshold, segmentation in zip(THRESHOLDS, sweep, strict=True):
-        np.savez(folder / f"recipe/{threshold}.npz", np.stack([ids, segmentation.reshape(-1)[places[ids]]]))
+        np.savez(folder / f"recipe/{threshold}.npz", np.stack([ids, np.asarray(segmentation).reshape(-1)[places[ids]]]))
 
 
 BENCHMARK = Benchmark(
