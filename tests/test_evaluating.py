@@ -15,6 +15,7 @@ from sparse2dense.ops.nearest import nearest_labels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
 from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_merge_tree
+from sparse2dense.stages.comparing import Comparison
 from sparse2dense.stages.evaluating import (
     COLUMNS,
     choose_threshold,
@@ -32,15 +33,21 @@ SHAPE, VOXEL_SIZE = (10, 30, 33), (20.5, 8.0, 8.0)
 THRESHOLDS = ["0.1", "0.3", "0.58", "0.9"]
 
 
-CUTS = [((3, 7, 11), 1), ((4, 31, 5), 2), ((1, 1, 40), 1), ((10, 13, 9), 1)]
+CUTS = [((3, 7, 11), 1), ((4, 31, 5), 2), ((1, 1, 40), 1), ((10, 13, 9), 1), ((4, 16, 16), 1)]
 
 
-def save(path: Path, values: np.ndarray, offset: Sequence[float] = (0, 0, 0), **attributes: object) -> Path:
+def save(
+    path: Path,
+    values: np.ndarray,
+    offset: Sequence[float] = (0, 0, 0),
+    chunks: Sequence[int] | None = None,
+    **attributes: object,
+) -> Path:
     """Write an array as a volume."""
-    axes = "czyx" if values.ndim == 4 else "zyx"
     create_volume(
-        path, values.shape, values.dtype, voxel_size=VOXEL_SIZE, offset=offset, axes=axes, attributes=attributes
-    )[...] = values
+        path, values.shape, values.dtype, voxel_size=VOXEL_SIZE, offset=offset,
+        axes="czyx" if values.ndim == 4 else "zyx", chunks=chunks, attributes=attributes,
+    )[...] = values  # fmt: skip
     return path
 
 
@@ -156,7 +163,7 @@ def test_overlaps_dont_depend_on_the_cut(
     fragments = voronoi(SHAPE, 40, ids=range(2**63, 2**63 + 40))
     fragments[rng.random(SHAPE) < 0.5] = 0
     fragments[:, 8:22, 6:28] = 0  # wider than the reach
-    save(tmp_path / "fragments.zarr", fragments, offset=(-41, 0.5, 16))
+    save(tmp_path / "fragments.zarr", fragments, offset=(-41, 0.5, 16), chunks=(2, 8, 16))
     truth = voronoi((13, 28, 40), 7, seed=1, ids=[0, *range(2**63, 2**63 + 6)])
     save(tmp_path / "truth.zarr", truth, offset=(-41 + 3 * 20.5, 0.5 + 16, 16 - 5 * 8))
     mask = (rng.random(truth.shape) < 0.95).astype(np.uint8)
@@ -181,6 +188,15 @@ def test_overlaps_dont_depend_on_the_cut(
         mine = convention == name
         assert voxels[mine].sum() == np.count_nonzero(where)
         assert voxels[mine & (ids == 0)].sum() == np.count_nonzero(segments[where] == 0) > 0
+
+
+def test_blocks_that_look_around_themselves_share_chunks(tmp_path: Path) -> None:
+    labels = np.zeros((12, 32, 64), np.uint64)
+    for name in ("fragments", "truth"):
+        save(tmp_path / f"{name}.zarr", labels, chunks=(4, 8, 16))
+    compared = Comparison(tmp_path / "fragments.zarr", tmp_path / "truth.zarr", (1, 1, 1), 2)
+    ends = [{tile.write[axis].stop for tile in compared.tiles((4, 9, 32))} for axis in range(3)]
+    assert ends == [{6, 10, 12}, {9, 18, 27, 32}, {40, 64}]
 
 
 def test_parts_count_what_one_job_counts(segmented: Path) -> None:

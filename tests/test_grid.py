@@ -18,10 +18,11 @@ halos = st.tuples(*[st.integers(0, 9)] * 3)
 def test_every_voxel_belongs_to_exactly_one_block(
     shape: tuple[int, int, int], block_shape: tuple[int, int, int], halo: tuple[int, int, int]
 ) -> None:
-    owners = np.zeros(shape, int)
-    for block in blocks(shape, block_shape, halo):
-        owners[block.write] += 1
-    assert (owners == 1).all()
+    for shift in (None, halo):
+        owners = np.zeros(shape, int)
+        for block in blocks(shape, block_shape, halo, shift=shift):
+            owners[block.write] += 1
+        assert (owners == 1).all()
 
 
 @given(shapes, block_shapes, halos)
@@ -39,6 +40,11 @@ def test_blocks_are_numbered_row_major_and_read_their_halo(
 
 def test_the_last_block_is_cut_and_its_halo_leaves_the_volume() -> None:
     assert blocks((5,), (4,), (3,))[-1] == Block(1, (1,), (slice(4, 5),), (slice(1, 8),))
+
+
+def test_blocks_may_end_between_the_multiples_of_their_shape() -> None:
+    ends = {sides: [block.write[0].stop for block in blocks((sides,), (8,), shift=(3,))] for sides in (11, 12, 27, 30)}
+    assert ends == {11: [11], 12: [11, 12], 27: [11, 19, 27], 30: [11, 19, 27, 30]}
 
 
 def test_a_box_is_clipped_to_the_volume() -> None:

@@ -1,7 +1,7 @@
 """The interior of objects, voxel by voxel from its definition."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse2dense.ops.interior import interior
@@ -21,6 +21,7 @@ def by_definition(truth: np.ndarray, border: tuple[int, ...]) -> np.ndarray:
     st.tuples(*[st.integers(0, 3)] * 3),
     st.integers(0, 1000),
 )
+@settings(deadline=None)
 def test_interior_is_what_the_definition_says(
     shape: tuple[int, int, int], border: tuple[int, int, int], seed: int
 ) -> None:

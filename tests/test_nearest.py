@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparse2dense.ops.nearest import nearest_labels, reach_in_voxels
+from sparse2dense.ops.nearest import nearest_at, nearest_labels, reach_in_voxels
 from sparse2dense.volumes.grid import blocks, clip, within
 
 VOXEL_SIZES = [(8.0, 8.0, 8.0), (40.5, 8.0, 8.0), (5.1919, 5.1919, 5.1919), (0.3, 0.4, 0.1), (30.0, 4.03, 4.07)]
@@ -68,6 +68,26 @@ def test_any_cut_gives_what_the_whole_volume_gives(voxel_size: tuple[float, ...]
             found = nearest_labels(part, voxel_size, reach, within(block.write, read))
             assert np.array_equal(found, whole[block.write])
             assert np.array_equal(nearest_labels(part, voxel_size, reach)[within(block.write, read)], found)
+
+
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 40)),
+    st.sampled_from(VOXEL_SIZES),
+    st.sampled_from([0.0, 1.5, 3.0, 8.0, 12.0, 100.0]),
+    st.sampled_from([0.0, 0.005, 0.2]),
+    st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_some_voxels_take_what_all_would(
+    shape: tuple[int, int, int], voxel_size: tuple[float, ...], reach: float, share: float, seed: int
+) -> None:
+    labels = scattered(shape, share, seed)
+    whole = nearest_labels(labels, voxel_size, reach)
+    for wanted in (0.1, 1.0):  # all are more looks than there are voxels
+        chosen = (labels == 0) & (np.random.default_rng(seed).random(shape) < wanted)
+        found = nearest_at(labels, np.argwhere(chosen), voxel_size, reach)
+        assert found.dtype == labels.dtype
+        assert np.array_equal(found, whole[chosen])
 
 
 def test_reach_is_measured_along_the_smallest_voxels_and_exact() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.overlaps import OverlapTable, look_up
+from sparse2dense.ops.overlaps import OverlapTable, look_up, overlaps_with_part
 from sparse2dense.ops.scores import merge, overlaps, relabel, score
 from tests.voronoi import voronoi
 
@@ -64,6 +64,7 @@ labels = st.lists(st.sampled_from([0, 1, 2, 3, 2**53 + 1, 2**63, 2**64 - 1]), mi
 
 
 @given(labels, labels, st.integers(0, 60))
+@settings(deadline=None)
 def test_tables_of_parts_add_up_to_that_of_the_whole(first: list[int], second: list[int], cut: int) -> None:
     size = min(len(first), len(second))
     truth, segments = np.array(first[:size], np.uint64), np.array(second[:size], np.uint64)
@@ -89,6 +90,9 @@ def test_only_counted_voxels_count() -> None:
     counted = np.random.default_rng(0).random(truth.shape) < 0.4
     assert rows(overlaps(truth, segments, counted)) == rows(overlaps(truth[counted], segments[counted]))
     assert len(overlaps(truth, segments, np.zeros_like(counted))) == 0
+    everywhere, part = overlaps_with_part(truth, segments, counted)
+    assert rows(everywhere) == rows(overlaps(truth, segments))
+    assert rows(part) == rows(overlaps(truth[counted], segments[counted]))
 
 
 def test_arrays_that_arent_contiguous_are_counted() -> None:

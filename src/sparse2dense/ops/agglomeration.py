@@ -46,10 +46,14 @@ class MergeTree:
         A merge of a score below that of an earlier one comes with the earlier one, as the agglomeration stops at the
         first score that reaches the threshold. Segments are 1..K in the order of their smallest fragment id.
         """
-        reached = np.maximum.accumulate(self.score)
-        done = int(np.searchsorted(reached, float(threshold_name(threshold)), side="left"))
+        done = int(np.searchsorted(self._reached, float(threshold_name(threshold)), side="left"))
         a, b = self._places
         return self.fragments, _segments(len(self.fragments), a[:done], b[:done])
+
+    @cached_property
+    def _reached(self) -> NDArray[np.float64]:
+        """The highest score up to each merge."""
+        return np.maximum.accumulate(self.score)
 
     @cached_property
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 
-__all__ = ["OverlapTable", "look_up", "merge", "overlaps", "relabel"]
+__all__ = ["OverlapTable", "look_up", "merge", "overlaps", "overlaps_with_part", "relabel"]
 
 
 @dataclass(frozen=True)
@@ -36,65 +36,82 @@ class OverlapTable:
         return OverlapTable(self.truth[rows], self.segment[rows], self.voxels[rows])
 
 
-@numba.njit(cache=True)
-def _slot(truth: np.uint64, segment: np.uint64, bits: int) -> np.int64:
-    """Return where a pair's search begins in a table of 2^bits slots (multiplicative hashing, Knuth)."""
+@numba.njit(cache=True, inline="always")
+def _slot(keys, counts, bits, truth, segment):  # type: ignore[no-untyped-def]
+    """Return the slot of a pair in a table of 2^bits slots; one that is free, and now the pair's, where it is new.
+
+    A slot is free as long as its count is 0. The search begins at a multiplicative hash (Knuth).
+    """
     mixed = truth * np.uint64(0x9E3779B97F4A7C15) ^ (segment + np.uint64(0x7F4A7C15)) * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed ^= mixed >> np.uint64(29)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    return np.int64(mixed >> np.uint64(64 - bits))
+    slot = np.int64(mixed >> np.uint64(64 - bits))
+    while counts[slot] != 0 and not (keys[slot, 0] == truth and keys[slot, 1] == segment):
+        slot = (slot + 1) & (counts.size - 1)
+    keys[slot, 0], keys[slot, 1] = truth, segment
+    return slot
 
 
-@numba.njit(cache=True)
-def _add(keys, counts, bits, truth, segment, count):  # type: ignore[no-untyped-def]
-    """Add `count` to a pair; return whether the pair is new."""
-    mask = np.int64((1 << bits) - 1)
-    slot = _slot(truth, segment, bits)
-    while counts[slot] != 0:
-        if keys[slot, 0] == truth and keys[slot, 1] == segment:
-            counts[slot] += count
-            return False
-        slot = (slot + 1) & mask
-    keys[slot, 0], keys[slot, 1], counts[slot] = truth, segment, count
-    return True
-
-
-@numba.njit(cache=True)
-def _grown(keys, counts, bits):  # type: ignore[no-untyped-def]
-    wider_keys, wider_counts = np.zeros((4 << bits, 2), np.uint64), np.zeros(4 << bits, np.int64)
-    for slot in range(counts.size):
-        if counts[slot] != 0:
-            _add(wider_keys, wider_counts, bits + 2, keys[slot, 0], keys[slot, 1], counts[slot])
-    return wider_keys, wider_counts
-
-
-@numba.njit(cache=True)
-def _counted_pairs(truth, segment, weights, counted):  # type: ignore[no-untyped-def]
-    """Return the pairs that occur, and the sum of the weights of each; no weights or selection where size is 0."""
-    bits = 10
-    keys, counts = np.zeros((1 << bits, 2), np.uint64), np.zeros(1 << bits, np.int64)
-    used = 0
-    i, size = 0, truth.size
-    while i < size:
-        if counted.size != 0 and not counted[i]:
-            i += 1
-            continue
-        t, s, run = truth[i], segment[i], np.int64(0)
+@numba.njit(cache=True, nogil=True)
+def _fill(truth, segment, counted, i, keys, totals, counts, bits):  # type: ignore[no-untyped-def]
+    """Count voxels from the i-th on until half of the table is full; return the first voxel left."""
+    room = totals.size // 2 - np.count_nonzero(totals)
+    while i < truth.size and room > 0:
+        start, run, t, s = i, 0, truth[i], segment[i]
         # neighbours mostly have equal pairs: look the pair up once per run
-        while i < size and truth[i] == t and segment[i] == s and (counted.size == 0 or counted[i]):
-            run += weights[i] if weights.size != 0 else 1
+        while i < truth.size and truth[i] == t and segment[i] == s:
+            run += counted[i]
             i += 1
-        if _add(keys, counts, bits, np.uint64(t), np.uint64(s), run):
-            used += 1
-            if 2 * used > counts.size:
-                keys, counts = _grown(keys, counts, bits)
-                bits += 2
-    filled = np.flatnonzero(counts)
-    return keys[filled], counts[filled]
+        slot = _slot(keys, totals, bits, np.uint64(t), np.uint64(s))
+        room -= totals[slot] == 0
+        totals[slot] += i - start
+        counts[slot] += run
+    return i
 
 
-def _table(truth: NDArray, segment: NDArray, weights: NDArray[np.int64], counted: NDArray[np.bool_]) -> OverlapTable:
-    keys, voxels = _counted_pairs(truth, segment, weights, counted)
+@numba.njit(cache=True, nogil=True)
+def _counted_pairs(truth, segment, counted):  # type: ignore[no-untyped-def]
+    """Return the pairs that occur, the voxels of each, and those of them that are counted."""
+    bits, i = 12, 0
+    keys, totals, counts = (
+        np.empty((1 << bits, 2), np.uint64),
+        np.zeros(1 << bits, np.int64),
+        np.zeros(1 << bits, np.int64),
+    )
+    while True:
+        # not in one loop with the growth: arrays that may be replaced are slow to reach
+        i = _fill(truth, segment, counted, i, keys, totals, counts, bits)
+        filled = np.flatnonzero(totals)
+        if i == truth.size:
+            return keys[filled], totals[filled], counts[filled]
+        bits += 2
+        wider, sums, parts = (
+            np.empty((1 << bits, 2), np.uint64),
+            np.zeros(1 << bits, np.int64),
+            np.zeros(1 << bits, np.int64),
+        )
+        for old in filled:
+            slot = _slot(wider, sums, bits, keys[old, 0], keys[old, 1])
+            sums[slot], parts[slot] = totals[old], counts[old]
+        keys, totals, counts = wider, sums, parts
+
+
+@numba.njit(cache=True)
+def _summed_pairs(truth, segment, voxels):  # type: ignore[no-untyped-def]
+    """Return the pairs that occur, and the sum of the voxels of each."""
+    bits = 4
+    while 1 << bits < 2 * truth.size:
+        bits += 1
+    keys, sums = np.empty((1 << bits, 2), np.uint64), np.zeros(1 << bits, np.int64)
+    for i in range(truth.size):
+        sums[_slot(keys, sums, bits, truth[i], segment[i])] += voxels[i]
+    filled = np.flatnonzero(sums)
+    return keys[filled], sums[filled]
+
+
+def _table(keys: NDArray[np.uint64], voxels: NDArray[np.int64]) -> OverlapTable:
+    """Return the ordered table of the pairs that have voxels."""
+    keys, voxels = keys[voxels != 0], voxels[voxels != 0]
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     return OverlapTable(keys[order, 0].copy(), keys[order, 1].copy(), voxels[order])
 
@@ -111,16 +128,24 @@ def overlaps(truth: NDArray, segmentation: NDArray, counted: NDArray | None = No
 
     Raises InputError when shapes differ or an array can't hold labels.
     """
-    for name, labels in (("truth", truth), ("segmentation", segmentation), ("counted", counted)):
-        if labels is not None and labels.shape != truth.shape:
+    if counted is None:
+        return overlaps_with_part(truth, segmentation, np.zeros(truth.shape, np.bool_))[0]
+    return overlaps_with_part(truth, segmentation, counted)[1]
+
+
+def overlaps_with_part(truth: NDArray, segmentation: NDArray, counted: NDArray) -> tuple[OverlapTable, OverlapTable]:
+    """Return the overlaps of all voxels, and of those that are counted, from one pass; arguments as in `overlaps`."""
+    for name, labels in (("segmentation", segmentation), ("counted", counted)):
+        if labels.shape != truth.shape:
             raise InputError(
                 f"{name} of shape {labels.shape} beside truth of shape {truth.shape}",
                 allowed="equal shapes",
                 remedy="crop both to the region they share",
             )
-    rows = [_labels("truth", truth), _labels("segmentation", segmentation)]
-    chosen = np.zeros(0, np.bool_) if counted is None else np.ascontiguousarray(counted != 0).reshape(-1)
-    return _table(rows[0], rows[1], np.zeros(0, np.int64), chosen)
+    objects, segments = _labels("truth", truth), _labels("segmentation", segmentation)
+    chosen = np.ascontiguousarray(counted if counted.dtype == np.bool_ else counted != 0).reshape(-1)
+    keys, totals, counts = _counted_pairs(objects, segments, chosen)
+    return _table(keys, totals), _table(keys, counts)
 
 
 def _labels(name: str, labels: NDArray) -> NDArray:
@@ -143,7 +168,7 @@ def merge(tables: Iterable[OverlapTable]) -> OverlapTable:
     truth, segment, voxels = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("truth", "segment", "voxels")
     )
-    return _table(truth, segment, voxels, np.zeros(0, np.bool_))
+    return _table(*_summed_pairs(truth, segment, voxels))
 
 
 def look_up(ids: NDArray[np.uint64], fragments: NDArray[np.uint64], segments: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -188,4 +213,4 @@ def relabel(table: OverlapTable, fragments: NDArray[np.uint64], segments: NDArra
 
     Raises InputError when a fragment is missing in the look-up table.
     """
-    return _table(table.truth, look_up(table.segment, fragments, segments), table.voxels, np.zeros(0, np.bool_))
+    return _table(*_summed_pairs(table.truth, look_up(table.segment, fragments, segments), table.voxels))

@@ -14,11 +14,10 @@ def _entropy(counts: NDArray[np.int64], total: int) -> float:
 
 
 def _sums(labels: NDArray[np.uint64], voxels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the voxels of every label."""
-    _, inverse = np.unique(labels, return_inverse=True)
-    sums = np.zeros(int(inverse.max(initial=-1)) + 1, np.int64)
-    np.add.at(sums, inverse, voxels)
-    return sums
+    """Return the voxels of every label; at least one row."""
+    order = np.argsort(labels, kind="stable")  # quick where they are in order already
+    starts = np.flatnonzero(np.diff(labels[order], prepend=~labels[order[:1]]))
+    return np.add.reduceat(voxels[order], starts)
 
 
 def score(table: OverlapTable) -> dict[str, float]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.interior import interior
-from sparse2dense.ops.nearest import nearest_labels, reach_in_voxels
+from sparse2dense.ops.nearest import nearest_at, reach_in_voxels
 from sparse2dense.stages.segmenting import mask_of
-from sparse2dense.volumes.grid import Box, clip, grow, moved, within
+from sparse2dense.volumes.grid import Block, Box, blocks, clip, grow, moved, within
 from sparse2dense.volumes.volume import Volume, open_volume
 
 __all__ = ["Compared", "Comparison", "shared_boxes"]
@@ -24,21 +24,40 @@ class Compared:
 
     Parameters
     ----------
-    truth, fragments
+    truth
+        Labels; 0 where they are masked. Voxels that aren't 0 count in the convention `all`, beside `fragments`.
+    fragments
         Labels as they are.
-    filled
-        Fragments, after voxels outside all of them took the nearest.
-    labelled
-        bool: truth isn't 0, nor masked; these count in the convention `all`, beside `fragments`.
     interior
-        bool: those whose truth is the same all around; these count in `interior`, beside `filled`.
+        bool: voxels whose truth is the same all around; these count in `interior`, beside `filled`.
+    outside
+        bool: those of the interior that are outside all fragments.
+    nearest
+        The fragments nearest to voxels that are `outside`, in the order of z, y, x.
     """
 
     truth: NDArray
     fragments: NDArray
-    filled: NDArray
-    labelled: NDArray[np.bool_]
     interior: NDArray[np.bool_]
+    outside: NDArray[np.bool_]
+    nearest: NDArray
+
+    @property
+    def filled(self) -> NDArray:
+        """Fragments, after voxels of the interior outside all of them took the nearest."""
+        filled = self.fragments.copy()
+        filled[self.outside] = self.nearest
+        return filled
+
+    def sections(self) -> "list[Compared]":
+        """Return every section by itself."""
+        ends = np.cumsum(np.count_nonzero(self.outside, axis=(1, 2)))
+        return [
+            Compared(
+                self.truth[z : z + 1], self.fragments[z : z + 1], self.interior[z : z + 1], self.outside[z : z + 1], nearest
+            )
+            for z, nearest in enumerate(np.split(self.nearest, ends[:-1]))
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,16 +106,28 @@ class Comparison:
         # the shared place ends where one of the volumes does: labels are cut there, fragments may reach beyond
         around = clip(grow(box, self.border), self.shape)
         truth = open_volume(self.truth)[moved(around, there)]
-        labelled = truth != 0
         if self.mask is not None:
-            labelled &= open_volume(self.mask)[moved(around, there)] != 0
-        inside = interior(np.where(labelled, truth, truth.dtype.type(0)), self.border)
-        truth, labelled, inside = (values[within(box, around)] for values in (truth, labelled, inside))
+            truth[open_volume(self.mask)[moved(around, there)] == 0] = 0
+        inside = interior(truth, self.border)[within(box, around)]
+        truth = truth[within(box, around)]
         volume, own = open_volume(self.fragments), moved(box, here)
         around = clip(grow(own, reach_in_voxels(self.reach, volume.voxel_size)), volume.spatial_shape)
-        fragments, own = volume[around], within(own, around)
-        filled = nearest_labels(fragments, volume.voxel_size, self.reach, own)
-        return Compared(truth, fragments[own], filled, labelled, inside)
+        labels, own = volume[around], within(own, around)
+        outside = inside & (labels[own] == 0)
+        places = np.column_stack(np.unravel_index(np.flatnonzero(outside), outside.shape))
+        places += [side.start for side in own]
+        nearest = nearest_at(labels, places, volume.voxel_size, self.reach)
+        return Compared(truth, labels[own], inside, outside, nearest)
+
+    def tiles(self, block_shape: Sequence[int]) -> list[Block]:
+        """Return blocks that cover the shared place, cut where what they read around themselves costs least.
+
+        A chunk can only be read as a whole. So blocks of whole chunks end amid a chunk: it holds the surroundings of
+        the blocks on both sides, where two chunks would if they ended between chunks.
+        """
+        chunks = open_volume(self.fragments).array.chunks
+        shift = [chunk // 2 if side % chunk == 0 else 0 for side, chunk in zip(block_shape, chunks, strict=True)]
+        return blocks(self.shape, block_shape, shift=shift)
 
 
 def shared_boxes(first: Volume, second: Volume) -> tuple[Box, Box]:

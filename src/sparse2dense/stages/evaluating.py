@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.overlaps import look_up
-from sparse2dense.ops.scores import OverlapTable, merge, overlaps, score
+from sparse2dense.ops.overlaps import OverlapTable, look_up, merge, overlaps, overlaps_with_part
+from sparse2dense.ops.scores import score
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_partitions
-from sparse2dense.stages.comparing import Comparison
+from sparse2dense.stages.comparing import Compared, Comparison
 from sparse2dense.stages.disagreeing import choose_agreeing
 from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks
+from sparse2dense.volumes.grid import Block
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table, write_table
 
@@ -89,8 +89,8 @@ def count_overlaps(
 
     def work(paths: Sequence[Path], block: Block) -> None:
         found, first = compared.read(block.write), block.write[0].start
-        rows = _tables(0, found.truth, found.fragments, found.labelled, per_section, first)
-        rows += _tables(1, found.truth, found.filled, found.interior, per_section, first)
+        parts = enumerate(found.sections(), first) if per_section else [(WHOLE, found)]
+        rows = [row for section, part in parts for row in _tables(section, part)]
         write_table(_tables_beside(paths) / f"{block.index}.parquet", _columns(rows), {})
 
     def conclude(paths: Sequence[Path]) -> None:
@@ -107,7 +107,7 @@ def count_overlaps(
 
     key = {"record": record, "inputs": [identity(path) for path in compared.inputs.values()]}
     label = f"overlaps {output.parent.name}"
-    tiles = blocks(compared.shape, block_shape)
+    tiles = compared.tiles(block_shape)
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
 
@@ -116,14 +116,14 @@ def _tables_beside(paths: Sequence[Path]) -> Path:
     return paths[0].with_name("blocks")
 
 
-def _tables(
-    convention: int, labels: NDArray, segments: NDArray, counted: NDArray[np.bool_], per_section: bool, first: int
-) -> list[tuple[int, int, OverlapTable]]:
-    """Return convention, section and table of the block as a whole, or of every section in which a voxel counts."""
-    if not per_section:
-        return [(convention, WHOLE, overlaps(labels, segments, counted))]
-    sections = np.flatnonzero(counted.any(axis=(1, 2))).tolist()
-    return [(convention, first + z, overlaps(labels[z], segments[z], counted[z])) for z in sections]
+def _tables(section: int, found: Compared) -> list[tuple[int, int, OverlapTable]]:
+    """Return convention, section and table of either convention."""
+    everywhere, inside = overlaps_with_part(found.truth, found.fragments, found.interior)
+    filled = overlaps(found.truth[found.outside], found.nearest)
+    return [
+        (0, section, everywhere.select(everywhere.truth != 0)),
+        (1, section, merge([inside.select(inside.segment != 0), filled])),
+    ]
 
 
 def _columns(rows: Sequence[tuple[int, int, OverlapTable]]) -> dict[str, NDArray[Any]]:

@@ -79,7 +79,7 @@ def rank_errors(
     settings = {"count": count, "border": list(compared.border), "reach": compared.reach}
     record = provenance("rank_errors", settings, inputs)
     first = tuple(side.start for side in compared.boxes[1])
-    tiles = blocks(compared.shape, block_shape)
+    tiles = compared.tiles(block_shape)
 
     def create(paths: Sequence[Path]) -> None:
         _boxes_beside(paths).mkdir()

@@ -94,7 +94,13 @@ def block_grid(shape: Sequence[int], block_shape: Sequence[int]) -> tuple[int, .
     return tuple(ceil(side / step) for side, step in zip(shape, block_shape, strict=True))
 
 
-def blocks(shape: Sequence[int], block_shape: Sequence[int], halo: Sequence[int] | None = None) -> list[Block]:
+def blocks(
+    shape: Sequence[int],
+    block_shape: Sequence[int],
+    halo: Sequence[int] | None = None,
+    *,
+    shift: Sequence[int] | None = None,
+) -> list[Block]:
     """Tile a volume with blocks, in row-major order.
 
     Parameters
@@ -105,14 +111,17 @@ def blocks(shape: Sequence[int], block_shape: Sequence[int], halo: Sequence[int]
         Shape of a block in voxels; the last block of an axis is cut at the end of the volume.
     halo
         Voxels to read beyond the block on both sides of every axis; none by default.
+    shift
+        How many voxels the first block of every axis is longer than the others, the last left out; none by default.
     """
-    margin = tuple(halo) if halo is not None else (0,) * len(shape)
-    counts = block_grid(shape, block_shape)
+    none = (0,) * len(shape)
+    margin, late = tuple(halo or none), tuple(shift or none)
+    counts = block_grid([max(1, side - more) for side, more in zip(shape, late, strict=True)], block_shape)
     tiles = []
     for index, position in enumerate(product(*(range(count) for count in counts))):
         write = tuple(
-            slice(place * step, min((place + 1) * step, side))
-            for place, step, side in zip(position, block_shape, shape, strict=True)
+            slice(place * step + more * (place > 0), min((place + 1) * step + more, side))
+            for place, step, side, more in zip(position, block_shape, shape, late, strict=True)
         )
         tiles.append(Block(index, position, write, grow(write, margin)))
     return tiles

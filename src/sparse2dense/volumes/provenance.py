@@ -81,7 +81,8 @@ def git_commit() -> str | None:
     return commit + ("+" if edited else "")
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Return the versions of Python and of the packages whose results could differ between versions."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -119,7 +120,7 @@ def provenance(
         "settings": plain(settings),
         "settings_hash": content_hash(settings),
         "inputs": plain(inputs),
-        "versions": versions(),
+        "versions": dict(versions()),
         "git_commit": git_commit(),
     }
     if seconds is not None:

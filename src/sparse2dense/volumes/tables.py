@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -64,18 +65,26 @@ def read_table(path: Path, *columns: str, where: tuple[str, Any] | None = None) 
 
     Raises InputError when the file or a column is missing.
     """
-    names = pq.read_schema(path).names if path.is_file() else []
-    missing = [column for column in (*columns, *(where or ())[:1]) if column not in names]
-    if missing:
-        raise InputError(
-            f"{path} " + (f"has no column {missing[0]!r}" if path.is_file() else "doesn't exist"),
-            allowed=f"a Parquet file with the columns {', '.join(columns)}",
-            remedy="let the workflow make the file: ask for it by name",
-        )
-    rows = None if where is None else [(where[0], "==", where[1])]
-    # one after another, so that one at a time is there as the table and as the array
-    tables = (pq.read_table(path, columns=[column], filters=rows) for column in columns)
-    return tuple(np.asarray(table.column(0).to_numpy(zero_copy_only=False)) for table in tables)
+    problem = "doesn't exist"
+    if path.is_file():
+        # not `pq.read_table`, which looks for data sets of many files first, and is slow on many small tables
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in (*columns, *(where or ())[:1]) if name not in file.schema_arrow.names]
+            if not missing:
+                rows = None if where is None else pc.equal(file.read(columns=[where[0]]).column(0), where[1])
+                return tuple(_column(file, column, rows) for column in columns)
+        problem = f"has no column {missing[0]!r}"
+    raise InputError(
+        f"{path} {problem}",
+        allowed=f"a Parquet file with the columns {', '.join(columns)}",
+        remedy="let the workflow make the file: ask for it by name",
+    )
+
+
+def _column(file: pq.ParquetFile, name: str, rows: pa.ChunkedArray | None) -> NDArray[Any]:
+    """Return one column, so that only one at a time is there as the table and as the array."""
+    column = file.read(columns=[name]).column(0)
+    return np.asarray((column if rows is None else column.filter(rows)).to_numpy(zero_copy_only=False))
 
 
 def table_facts(path: Path) -> dict[str, Any]:
