@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sparse2dense.errors import InputError
+from sparse2dense.ops.agglomeration import merge_tree
 from sparse2dense.ops.graph import RegionGraph, region_graph
 from sparse2dense.stages import agglomerating
 from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_graph, read_merge_tree
@@ -86,14 +87,21 @@ def test_conclude_takes_ranges_and_writes_the_same_bytes(
     assert files[0] == files[1]
 
 
-def test_trees_of_differently_cut_graphs_are_the_same(volumes: tuple[Path, Path], tmp_path: Path) -> None:
-    trees = []
-    for block in ((9, 21, 23), (2, 5, 11)):
-        make_graph(*volumes, tmp_path / "graph", block_shape=block, histogram=True)
-        make_merge_tree(tmp_path / "graph", tmp_path / "tree.parquet", merge_function="hist_quant_50")
-        trees.append(read_merge_tree(tmp_path / "tree.parquet"))
-    for name in ("fragments", "a", "b", "score"):
-        np.testing.assert_array_equal(getattr(trees[0], name), getattr(trees[1], name))
+@pytest.mark.parametrize("merge_function", ["mean", "hist_quant_50", "hist_quant_25_initmax"])
+def test_trees_of_differently_cut_graphs_are_the_same(
+    volumes: tuple[Path, Path], tmp_path: Path, merge_function: str
+) -> None:
+    graph = region_graph(
+        open_volume(volumes[1])[...], open_volume(volumes[0])[...], offsets=OFFSETS, histogram=merge_function != "mean"
+    )
+    expected = merge_tree(graph, merge_function)
+    assert len(expected.a) > 20
+    for block, workers in (((9, 21, 23), 1), ((2, 5, 11), 2)):
+        make_graph(*volumes, tmp_path / "graph", block_shape=block, workers=workers, histogram=merge_function != "mean")
+        make_merge_tree(tmp_path / "graph", tmp_path / "tree.parquet", merge_function=merge_function)
+        tree = read_merge_tree(tmp_path / "tree.parquet")
+        for name in ("fragments", "a", "b", "score"):
+            np.testing.assert_array_equal(getattr(tree, name), getattr(expected, name))
 
 
 def test_fragments_of_another_place_are_refused(volumes: tuple[Path, Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from sparse2dense.ops.affinities import affinities
 
@@ -27,3 +28,12 @@ def noisy_affinities(
     rng = np.random.default_rng(seed)
     exact = affinities(labels, offsets)
     return np.clip(0.1 + 0.8 * exact + rng.uniform(-noise, noise, exact.shape), 0, 1).astype(np.float32)
+
+
+def smooth(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+    """Return blurred affinities of 25 objects as a net would write them, and some 340 fragments."""
+    truth = voronoi((20, 40, 40), 25, seed)
+    fragments = voronoi(truth.shape, 100, seed + 100) + 1000 * truth
+    numbered = np.unique(fragments, return_inverse=True)[1].reshape(truth.shape).astype(np.uint64) + np.uint64(1)
+    blurred = [gaussian_filter(channel, 0.8) for channel in noisy_affinities(truth, noise=0.5, seed=seed)]
+    return (np.stack(blurred) * 255).astype(np.uint8), numbered

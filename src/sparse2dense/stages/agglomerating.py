@@ -137,7 +137,8 @@ def read_graph(folder: Path) -> RegionGraph:
     fragments, sizes = read_table(folder / "fragments.parquet", "fragment", "voxels")
     if facts["histogram"]:
         file = folder / "histograms.parquet"
-        statistics["bin_start"] = np.searchsorted(*read_table(file, "edge"), np.arange(len(statistics["u"]) + 1))
+        (edge,) = read_table(file, "edge")
+        statistics["bin_start"] = np.searchsorted(edge, np.arange(len(statistics["u"]) + 1))
         statistics["bin"], statistics["bin_count"] = read_table(file, "bin", "bin_count")
     return RegionGraph(fragments=fragments, sizes=sizes, scale=facts["scale"], **statistics)
 

@@ -52,12 +52,11 @@ class Compared:
     def sections(self) -> "list[Compared]":
         """Return every section by itself."""
         ends = np.cumsum(np.count_nonzero(self.outside, axis=(1, 2)))
+        arrays = (self.truth, self.fragments, self.interior, self.outside)
         return [
-            Compared(
-                self.truth[z : z + 1], self.fragments[z : z + 1], self.interior[z : z + 1], self.outside[z : z + 1], nearest
-            )
+            Compared(*(array[z : z + 1] for array in arrays), nearest)
             for z, nearest in enumerate(np.split(self.nearest, ends[:-1]))
-        ]  # fmt: skip
+        ]
 
 
 @dataclass(frozen=True)
