@@ -18,7 +18,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
 from sparse2dense.stages.nets import KINDS, NetDescription, fastest, load_net, normalised
 from sparse2dense.volumes.blockwise import Part, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape
+from sparse2dense.volumes.grid import Block, blocks, chunk_shape, shard_shape
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
@@ -70,22 +70,22 @@ def predict(
     grid = next(iter(sources.values()))
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
     tile = _tile(block_shape, chunks, description)
-    check_shards(tile, chunks)
     settings = {"checkpoint": identity(checkpoint), "kind": description.kind}
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
     def create(paths: Sequence[Path]) -> None:
         for head, path in zip(heads, paths, strict=True):
-            channels = description.architecture.heads[head]
+            shape = (description.architecture.heads[head], *grid.spatial_shape)
             extra = {"offsets": _offsets(description)} if head == "affinities" else {"sigma": list(description.sigma)}
             create_volume(
                 path,
-                (channels, *grid.spatial_shape),
+                shape,
                 "uint8",
                 voxel_size=grid.voxel_size,
                 offset=grid.offset,
                 axes="czyx",
                 chunks=chunks,
+                shards=shard_shape(shape, tile, chunks),
                 attributes={**extra, "provenance": record},
             )
 

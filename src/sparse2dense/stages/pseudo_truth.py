@@ -22,7 +22,7 @@ from sparse2dense.ops.filters import (
 from sparse2dense.ops.nearest import nearest_labels, reach_in_voxels
 from sparse2dense.stages.hole_filling import Read, without_holes
 from sparse2dense.volumes.blockwise import Work, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, clip, layers, snap_up, within
+from sparse2dense.volumes.grid import Block, blocks, clip, layers, shard_shape, snap_up, within
 from sparse2dense.volumes.passes import Passes, passes_for
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import create_volume, open_volume
@@ -91,14 +91,15 @@ def make_pseudo_truth(
     }
     record = provenance("make_pseudo_truth", settings, {"segmentation": segmentation})
     key = {"record": record, "inputs": [identity(segmentation)]}
-    tile = snap_up(block_shape, source.array.chunks)
+    chunks = source.array.chunks
+    tile = snap_up(block_shape, chunks)
     tiles = blocks(source.shape, tile, reach_in_voxels(grow, source.voxel_size))
 
     def create(paths: Sequence[Path]) -> None:
         for path, dtype in zip(paths, (source.dtype, np.dtype(np.uint8)), strict=False):
             create_volume(
                 path, source.shape, dtype, voxel_size=source.voxel_size, offset=source.offset, labels=True,
-                chunks=source.array.chunks, attributes={"provenance": record},
+                chunks=chunks, shards=shard_shape(source.shape, tile, chunks), attributes={"provenance": record},
             )  # fmt: skip
 
     with passes_for(output, key, tiles, workers=workers) as passes:

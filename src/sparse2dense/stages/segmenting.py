@@ -13,7 +13,7 @@ from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_
 from sparse2dense.ops.mutex_fragments import mutex_fragments, section_channels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.volumes.blockwise import Part, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, clip, dividing_chunks, snap_up, within
+from sparse2dense.volumes.grid import Block, blocks, chunk_shape, clip, dividing_chunks, shard_shape, snap_up, within
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
@@ -89,14 +89,13 @@ def make_fragments(
     if mask is not None:
         mask_of(source, mask)
     tile, chunks = _tiling(shape, block_shape, chunk_shape(shape, source.voxel_size))
-    check_shards(tile, chunks)
     inputs = {"affinities": affinities, **({} if mask is None else {"mask": mask})}
     record = provenance("make_fragments", {**settings, "block_shape": block_shape, "context": context}, inputs)
 
     def create(paths: Sequence[Path]) -> None:
         create_volume(
             paths[0], shape, "uint64", voxel_size=source.voxel_size, offset=source.offset, labels=True, chunks=chunks,
-            attributes={"provenance": record},
+            shards=shard_shape(shape, tile, chunks), attributes={"provenance": record},
         )  # fmt: skip
 
     def work(paths: Sequence[Path], block: Block) -> None:
@@ -185,6 +184,8 @@ def write_segmentation(
     Raises InputError when a fragment is missing in the look-up table.
     """
     source = open_volume(fragments)
+    chunks = source.array.chunks
+    tile = snap_up(block_shape, chunks)
     table = read_table(lut, "fragment", "segment")
     inputs = {"fragments": fragments, "lut": lut}
     record = provenance("write_segmentation", {}, inputs)
@@ -192,13 +193,12 @@ def write_segmentation(
     def create(paths: Sequence[Path]) -> None:
         create_volume(
             paths[0], source.shape, "uint64", voxel_size=source.voxel_size, offset=source.offset, labels=True,
-            chunks=source.array.chunks, attributes={"provenance": record},
+            chunks=chunks, shards=shard_shape(source.shape, tile, chunks), attributes={"provenance": record},
         )  # fmt: skip
 
     def work(paths: Sequence[Path], block: Block) -> None:
         open_volume(paths[0], "r+")[block.write] = look_up(open_volume(fragments)[block.write], *table)
 
-    tile = snap_up(block_shape, source.array.chunks)
     key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
     label = f"segment {output.name}"
     run_blockwise(output, key, create, work, blocks(source.shape, tile), label=label, workers=workers, part=part)
