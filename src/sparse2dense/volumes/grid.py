@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from math import ceil, log, log2, prod
+from math import ceil, lcm, log, log2, prod
 
 from sparse2dense.errors import InputError
 
@@ -15,12 +15,14 @@ __all__ = [
     "check_shards",
     "chunk_shape",
     "clip",
+    "common_multiple",
     "dividing_chunks",
     "grow",
     "layers",
     "moved",
     "shard_shape",
     "snap_up",
+    "tiling",
     "within",
 ]
 
@@ -89,6 +91,11 @@ def snap_up(shape: Sequence[int], unit: Sequence[int]) -> tuple[int, ...]:
     return tuple(ceil(side / step) * step for side, step in zip(shape, unit, strict=True))
 
 
+def common_multiple(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """Return the smallest shape of which both shapes are parts, for every axis."""
+    return tuple(lcm(a, b) for a, b in zip(one, other, strict=True))
+
+
 def block_grid(shape: Sequence[int], block_shape: Sequence[int]) -> tuple[int, ...]:
     """Return how many blocks of `block_shape` cover `shape` along every axis."""
     if any(side < 1 for side in block_shape):
@@ -147,6 +154,17 @@ def dividing_chunks(block_shape: Sequence[int], chunks: Sequence[int]) -> tuple[
         ratios = [(abs(log(part / wanted)), part) for part in range(1, side + 1) if side % part == 0]
         sides.append(min(ratios)[1])
     return tuple(sides)
+
+
+def tiling(
+    shape: Sequence[int], block_shape: Sequence[int], chunks: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return blocks and chunks of which they consist; a block that covers the volume is rounded up to whole chunks."""
+    tile = tuple(
+        wanted if wanted < side else covering
+        for wanted, side, covering in zip(block_shape, shape, snap_up(shape, chunks), strict=True)
+    )
+    return tile, dividing_chunks(tile, chunks)
 
 
 def check_shards(block_shape: Sequence[int], shard_shape: Sequence[int]) -> None:
