@@ -225,10 +225,11 @@ def memory_problems(found: Found, config: Config, allowance: Callable[[str], All
         needed, worst = _most(plans, rule, given)
         if needed > given.megabytes:
             jobs = f"{given.threads} processes" if given.threads > 1 and not worst.net_bytes else "one process"
+            section, name = worst.key.split(".")
             smaller = _fitting(found, config, worst, given)
             remedy = f"use `{worst.key}: {list(smaller)}`" if smaller else "use smaller nets, or less context and reach"
             yield InputError(
-                f"`{worst.key}` is {list(worst.block)} for {rule} of volume {worst.volume}: {jobs} with a halo of "
+                f"`{worst.key}` is {config[section][name]} for {rule} of volume {worst.volume}: {jobs} with a halo of "
                 f"{list(worst.halo)} voxels need about {needed / 1e3:.1f} GB",
                 allowed=f"{given.megabytes / 1e3:.1f} GB, {given.origin}",
                 remedy=f"{remedy}, or {given.remedy}",
