@@ -230,10 +230,14 @@ def memory_problems(found: Found, config: Config, allowance: Callable[[str], All
             remedy = f"use `{worst.key}: {list(smaller)}`" if smaller else "use smaller nets, or less context and reach"
             yield InputError(
                 f"`{worst.key}` is {config[section][name]} for {rule} of volume {worst.volume}: {jobs} with a halo of "
-                f"{list(worst.halo)} voxels need about {needed / 1e3:.1f} GB",
-                allowed=f"{given.megabytes / 1e3:.1f} GB, {given.origin}",
+                f"{list(worst.halo)} voxels need about {_gigabytes(needed)} GB",
+                allowed=f"{_gigabytes(given.megabytes)} GB, {given.origin}",
                 remedy=f"{remedy}, or {given.remedy}",
             )
+
+
+def _gigabytes(megabytes: float) -> str:
+    return f"{megabytes / 1e3:.1f}"
 
 
 def _most(plans: Sequence[BlockPlan], rule: str, given: Allowance) -> tuple[float, BlockPlan]:
