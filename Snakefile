@@ -46,6 +46,11 @@ include: "workflow/rules/bootstrap.smk"
 include: "workflow/rules/report.smk"
 
 
+# Not earlier: now it is known where jobs run, and plans and reports can be made on any machine.
+onstart:
+    refuse(list(memory_problems(FOUND, config, allowance)))
+
+
 rule all:
     default_target: True
     input:

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from sparse2dense.errors import InputError
-from sparse2dense.stages.checking import check_run, input_problems, memory_warnings
+from sparse2dense.stages.checking import check_run, input_problems
 from sparse2dense.stages.configuration import complete, load_schema
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
@@ -39,10 +39,11 @@ def test_good_input_is_described(tmp_path: Path) -> None:
     full["volumes"]["lab"]["annotation"]["sections"] = [0, 7]
     check_run(full, tmp_path / "check.json")
     facts = {"role": "annotated", "dtype": "uint16", "shape": [8, 40, 50], "voxel_size": [40.0, 4.5, 4.0]}
-    assert json.loads((tmp_path / "check.json").read_text()) == {
-        "volumes": {"lab": {**facts, "offset": [160.0, 0.0, 0.0]}},
-        "warnings": [],
-    }
+    found = json.loads((tmp_path / "check.json").read_text())
+    assert found["volumes"] == {"lab": {**facts, "offset": [160.0, 0.0, 0.0]}}
+    (fragments,) = [plan for plan in found["blocks"] if plan["rule"] == "make_fragments"]
+    assert fragments["volume"] == "lab"
+    assert (fragments["key"], fragments["halo"]) == ("segment.block", [16, 32, 32])
 
 
 CROP = [[4, 12], [0, 40], [0, 50]]
@@ -96,16 +97,3 @@ def test_offset_longer_than_a_volume_is_refused(tmp_path: Path) -> None:
         "`nets.2d.offsets` holds [-40, 0], and volume lab has the shape [12, 40, 50]",
         "`nets.3d.offsets` holds [-12, 0, 0], and volume lab has the shape [12, 40, 50]",
     ]
-
-
-def test_blocks_too_large_for_this_machine_are_warned_of() -> None:
-    """Memory grows with blocks, not volumes; a warning says how much, no error, for another machine may do it."""
-    facts = {"small": {"shape": [100, 100, 100]}, "huge": {"shape": [10**4, 10**5, 10**5]}}
-    settings: dict[str, Any] = {
-        "segment": {"block": [128, 256, 256], "context": [16, 32, 32]},
-        "evaluate": {"reach": 32},
-    }
-    assert list(memory_warnings(facts, settings)) == []
-    settings["segment"]["block"] = [10**4, 10**5, 10**5]
-    (warning,) = memory_warnings(facts, settings)
-    assert "the blocks of volume huge need about 16000000 GB" in warning

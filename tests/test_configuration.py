@@ -20,7 +20,7 @@ from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
 from sparse2dense.stages.evaluating import choose_threshold, count_overlaps
-from sparse2dense.stages.nets import KINDS
+from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
 

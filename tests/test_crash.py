@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from sparse2dense.stages.comparing import Comparison
 from sparse2dense.stages.evaluating import count_overlaps
 from sparse2dense.stages.segmenting import make_fragments
 from sparse2dense.volumes.tables import write_table
@@ -71,15 +72,15 @@ class Stage:
         return pickle.dumps((f"sparse2dense.stages.{self.module}", self.function, arguments, self.constants))
 
 
-def compared(inputs: Path, _: Path) -> dict[str, Any]:
-    """Fragments beside truth."""
-    volumes = {"fragments": inputs / "fragments.zarr", "truth": inputs / "truth.zarr"}
-    return {**volumes, "border": (0, 1, 1), "reach": 3, **BLOCKS}
+def compared(inputs: Path) -> dict[str, Any]:
+    """Fragments beside truth, which lie in different places."""
+    return {"fragments": inputs / "fragments.zarr", "truth": inputs / "truth.zarr", "border": (0, 1, 1), "reach": 3}
 
 
-def located(inputs: Path, folder: Path) -> dict[str, Any]:
+def located(inputs: Path, _: Path) -> dict[str, Any]:
     """The same with what was counted and chosen."""
-    return {"table": inputs / "overlaps.parquet", "lut": inputs / "lut.parquet", **compared(inputs, folder)}
+    tables = {"table": inputs / "overlaps.parquet", "lut": inputs / "lut.parquet"}
+    return {"compared": Comparison(**compared(inputs)), **tables, **BLOCKS}
 
 
 STAGES = {
@@ -154,15 +155,29 @@ STAGES = {
         "segmenting", "write_segmentation", {"output": "0.5.zarr"},
         lambda inputs, _: {"fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet", **BLOCKS},
     ),
-    "overlaps": Stage("evaluating", "count_overlaps", {"output": "overlaps.parquet"}, compared),
+    "overlaps": Stage("evaluating", "count_overlaps", {"output": "overlaps.parquet"}, lambda inputs, _: compared(inputs) | BLOCKS),
     "worst errors": Stage("locating", "rank_errors", {"output": "errors.csv"}, located),
     "error volume": Stage("locating", "write_error_volume", {"output": "errors.zarr"}, located),
+    "far links": Stage(
+        "disagreeing", "count_links", {"output": "links.parquet"},
+        lambda inputs, _: {
+            "affinities": inputs / "affinities.zarr", "fragments": inputs / "fragments.zarr", **BLOCKS,
+        },
+    ),
+    "disagreement": Stage(
+        "disagreeing", "measure_disagreement", {},
+        lambda inputs, folder: {
+            "fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet",
+            "predictions": {"affinities": inputs / "affinities.zarr"},
+            "outputs": (folder / "objects.parquet", folder / "sections.csv"), **BLOCKS,
+        },
+    ),
     "pseudo ground truth": Stage(
         "pseudo_truth", "make_pseudo_truth",
         {"output": "pseudo_truth.zarr", "output_mask": "pseudo_truth_mask.zarr", "output_counts": "pseudo_truth.csv"},
         lambda inputs, _: {
             "segmentation": inputs / "segmentation.zarr", "dust": 10, "outlier_deviations": 2, "minimum_sections": 2,
-            "fill_holes": True, "grow": 2, **BLOCKS,
+            "fill_holes": True, **BLOCKS,
         },
     ),
 }  # fmt: skip
@@ -203,7 +218,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # parts of many objects to a segment, and many segments to an object
     columns = {"fragment": fragments, "segment": fragments % np.uint64(12) + np.uint64(1)}
     write_table(folder / "lut.parquet", columns, {"threshold": "0.5"})
-    count_overlaps(output=folder / "overlaps.parquet", **compared(folder, folder) | {"workers": 1})
+    count_overlaps(output=folder / "overlaps.parquet", **compared(folder), block_shape=BLOCKS["block_shape"])
     checkpoint(folder, "2d_mtlsd")
     return folder
 

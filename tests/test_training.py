@@ -152,7 +152,7 @@ class Interrupted:
 
 def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     """Killed twice and started again, a training gives the same weights and losses as one that ran through."""
-    from sparse2dense.stages.nets import describe_net
+    from sparse2dense.stages.net_kinds import describe_net
 
     net = describe_net(SECTION, voxel_size=(8, 8, 8))
     schedule = Schedule(12, 2, 1e-3, 4, 3, seed=3, loaders=0)
@@ -173,7 +173,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
 
 def test_other_settings_start_afresh(tmp_path: Path) -> None:
     """What an earlier attempt left is discarded where the settings differ."""
-    from sparse2dense.stages.nets import describe_net
+    from sparse2dense.stages.net_kinds import describe_net
 
     net = describe_net(SECTION, voxel_size=(8, 8, 8))
     held_out = [samples(painted(1)).draw(np.random.default_rng(9))]

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.unet import Architecture, UNet
+from sparse2dense.ops.architecture import Architecture
+from sparse2dense.ops.unet import UNet
 
 SECTION = Architecture(3, {"affinities": 2}, 4, 2, ((2, 2), (2, 2), (2, 2)), ((3, 3),) * 4)
 LIFT = Architecture(2, {"affinities": 3}, 3, 2, ((1, 2, 2), (1, 2, 2)), ((1, 3, 3), (3, 3, 3), (3, 3, 3)))

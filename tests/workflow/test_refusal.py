@@ -75,6 +75,20 @@ def test_good_input_is_described(tmp_path: Path) -> None:
     assert '"dtype": "uint8"' in found
 
 
+def test_blocks_beyond_all_memory(tmp_path: Path) -> None:
+    """Blocks that no machine can hold are refused before the first job, and not where only a plan is asked for."""
+    large = {"role": "unlabelled", "phantom": {"shape": [20000, 20000, 20000]}}
+    change = written(tmp_path, {"volumes": {"large": large}, "segment": {"block": [20000, 20000, 20000]}})
+    outcome = snakemake(tmp_path, "check", configfiles=(TINY, change), check=False)
+    assert outcome.status != 0
+    assert "`segment.block` is [20000, 20000, 20000] for make_fragments of volume large: 2 processes" in outcome.text
+    assert "the memory of this machine" in outcome.text
+    assert "use `segment.block: [" in outcome.text
+    assert "Traceback" not in outcome.text
+    assert started(outcome) == []
+    assert snakemake(tmp_path, "check", "--dry-run", configfiles=(TINY, change)).status == 0
+
+
 def test_failing_job_is_tried_again_with_more_memory_and_time(tmp_path: Path) -> None:
     """Resources double with every attempt; the number of attempts is the profile's or the user's."""
     volume = sources(tmp_path, mapping="numbers.csv")

@@ -1,16 +1,17 @@
 """The configuration with its defaults, lists of volumes by role, and how resources grow; no rules."""
 
 import json
+import os
 import re
 
 from snakemake.io import IOFile
-from snakemake.logging import logger
 
 from sparse2dense.ops.thresholds import threshold_name
-from sparse2dense.stages.checking import input_problems, memory_warnings
+from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
 from sparse2dense.stages.downloading import file_name
+from sparse2dense.stages.memory import Allowance, memory_problems
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
 
@@ -21,10 +22,15 @@ if not REFUSED:
     if workflow.is_main_process:
         # Here and not in a job, so that nothing has started yet, and nothing already computed is given up.
         REFUSED, FOUND = input_problems(config)
-        for warning in memory_warnings(FOUND, config):
-            logger.warning(warning)
-if REFUSED:
-    raise WorkflowError("The configuration or its input can't be used.", *map(str, REFUSED))
+
+
+def refuse(reasons):
+    """End before anything starts, where there are reasons to."""
+    if reasons:
+        raise WorkflowError("The configuration or its input can't be used.", *map(str, reasons))
+
+
+refuse(REFUSED)
 
 VOLUMES = list(config["volumes"])
 ANNOTATED, UNLABELLED, TEST = (
@@ -86,6 +92,23 @@ def parts(output):
 def gpu_for_blocks(wildcards):
     """A GPU for jobs that compute blocks, none for the one that gives the work of others its name."""
     return int("part" in wildcards.keys() or of_volume("jobs")(wildcards) == 1)
+
+
+def allowance(name):
+    """What a job of a rule gets at its first attempt; None where that depends on its input."""
+    settings = getattr(rules, name).rule
+    try:
+        given = settings.expand_resources({"volume": VOLUMES[0], "part": "0-of-1"}, [], 1)
+    except WorkflowError:
+        return None  # somebody's own --set-resources with a function of the input
+    if workflow.local_exec:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
+        gpu = any(Path("/dev").glob("nvidia[0-9]*"))
+        return Allowance(given._cores, memory, gpu, "the memory of this machine", "a machine with more memory")
+    if not isinstance(given.get("mem_mb"), int):
+        return None
+    more = f"ask for more: --set-resources {name}:mem_mb=<MB>"
+    return Allowance(given._cores, given.mem_mb, given.get("gpu", 0) > 0, f"the `mem_mb` of the rule {name}", more)
 
 
 def annotation_settings(wildcards):

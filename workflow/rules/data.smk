@@ -17,7 +17,7 @@ rule check:
         runtime=growing(30),
     params:
         code=code_hash("stages.checking"),
-        config={key: config[key] for key in ("volumes", "nets", "predict", "segment", "evaluate")},
+        config={key: config[key] for key in ("volumes", "nets", "predict", "segment", "pseudo_truth", "evaluate")},
     script:
         "../scripts/check.py"
 

@@ -1,4 +1,4 @@
-"""One U-Net for every net of the project, in two or three dimensions, and the arithmetic of its shapes.
+"""One U-Net for every net of the project, in two or three dimensions.
 
 The same weights run padded, which wastes nothing in training, or unpadded ("valid"), where every output voxel has seen
 real input only. Nothing in it depends on where a block begins as long as blocks begin at multiples of the total
@@ -6,112 +6,15 @@ pooling: up-sampling repeats values instead of interpolating across a block's bo
 statistics. So prediction in blocks equals prediction of the whole.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparse2dense.errors import InputError
+from sparse2dense.ops.architecture import Architecture
 
-__all__ = ["Architecture", "UNet"]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What a U-Net looks like; a plain value that a checkpoint can carry.
-
-    Parameters
-    ----------
-    in_channels
-        Channels of the input.
-    heads
-        Output channels of every head by name; all heads share one decoder.
-    features
-        Feature maps at full resolution.
-    growth
-        Factor by which the feature maps grow with every level.
-    pooling
-        Pooling factors per axis, one entry for every step down; its length is the number of levels less one.
-    kernels
-        Odd kernel sizes per axis for both convolutions of a level, from full resolution to the coarsest.
-    normalization
-        `batch` or `none`.
-    """
-
-    in_channels: int
-    heads: Mapping[str, int]
-    features: int
-    growth: int
-    pooling: tuple[tuple[int, ...], ...]
-    kernels: tuple[tuple[int, ...], ...]
-    normalization: str = "batch"
-
-    def __post_init__(self) -> None:
-        if len(self.kernels) != len(self.pooling) + 1:
-            raise InputError(
-                f"kernels has {len(self.kernels)} entries for {len(self.pooling)} poolings",
-                allowed="one entry for every level: one more than there are poolings",
-                remedy="add or remove entries of `kernels` or `pooling`",
-            )
-        if any(size % 2 == 0 for kernel in self.kernels for size in kernel):
-            raise InputError(
-                f"kernels {self.kernels} hold an even size",
-                allowed="odd sizes, so that a voxel stays in the middle of what it sees",
-                remedy="use 1, 3, 5, ...",
-            )
-        if len({len(sizes) for sizes in (*self.kernels, *self.pooling)}) != 1 or self.ndim not in (2, 3):
-            raise InputError(
-                f"kernels {self.kernels} and pooling {self.pooling} differ in their number of axes",
-                allowed="two axes (y, x) or three (z, y, x) everywhere",
-                remedy="give every entry as many numbers as the net has axes",
-            )
-
-    @property
-    def ndim(self) -> int:
-        """Number of spatial axes."""
-        return len(self.kernels[0])
-
-    @property
-    def stride(self) -> tuple[int, ...]:
-        """Total pooling per axis, in voxels: blocks that begin at multiples of it are predicted alike."""
-        return tuple(prod(factors[axis] for factors in self.pooling) for axis in range(self.ndim))
-
-    @property
-    def context(self) -> tuple[int, ...]:
-        """Input voxels per side and axis that an output voxel needs beyond itself when the net runs unpadded."""
-        context = [0] * self.ndim
-        scale = [1] * self.ndim
-        last = len(self.pooling)
-        for level, kernel in enumerate(self.kernels):
-            convolutions = 2 if level == last else 4  # two on the way down, two on the way up
-            for axis in range(self.ndim):
-                context[axis] += convolutions * (kernel[axis] // 2) * scale[axis]
-                if level < last:
-                    scale[axis] *= self.pooling[level][axis]
-        return tuple(context)
-
-    def input_shape(self, output_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Smallest unpadded input (spatial, in voxels) whose output covers `output_shape`.
-
-        The output begins `context` voxels after the input's first voxel; it may end later than asked for.
-        """
-        shape = []
-        last = len(self.pooling)
-        for axis, wanted in enumerate(output_shape):
-            factors = [factor[axis] for factor in self.pooling]
-            crop = [2 * (kernel[axis] // 2) * 2 for kernel in self.kernels]  # both convolutions of one pass
-            size = wanted
-            for level in range(last):  # sizes the decoder must start from, going down
-                size = -(-(size + crop[level]) // factors[level])
-            size += crop[last]
-            for level in reversed(range(last)):
-                size = size * factors[level] + crop[level]
-            shape.append(size)
-        return tuple(shape)
+__all__ = ["UNet"]
 
 
 class UNet(nn.Module):

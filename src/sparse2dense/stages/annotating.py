@@ -15,7 +15,7 @@ from sparse2dense.ops import annotation
 from sparse2dense.ops.annotation import Annotation, Zero
 from sparse2dense.ops.tissue import tissue_halo, tissue_mask
 from sparse2dense.volumes.blockwise import atomic_file, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, chunk_shape, grow, snap_up
+from sparse2dense.volumes.grid import Block, blocks, chunk_shape, grow, shard_shape, snap_up
 from sparse2dense.volumes.progress import with_progress
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
@@ -120,7 +120,8 @@ def annotate(
     volume_in = open_volume(source)
     paint_mask = _open_mask(painted_mask, volume_in, volume) if draw == "painted" else None
     config.check(volume_in.shape)
-    plan = _plan(volume_in.shape, volume_in.voxel_size)
+    tile = _tile(volume_in.shape, volume_in.voxel_size)
+    plan = blocks(volume_in.shape, tile)
     drawing = _decide(config, volume_in, plan)
     counts = _count(volume_in, paint_mask, drawing, plan, "count annotated voxels")
     statistics = annotation.label_statistics(counts)
@@ -136,7 +137,7 @@ def annotate(
 
     inputs = {"source": source} | ({"painted_mask": painted_mask} if painted_mask else {})
     record = provenance("annotate", settings, inputs)
-    _write(volume_in, paint_mask, (labels, mask), drawing, plan, record, workers)
+    _write(volume_in, paint_mask, (labels, mask), drawing, tile, record, workers)
     with atomic_file(statistics_csv) as file:
         statistics.to_csv(file, index=False)
     with atomic_file(totals_json) as file:
@@ -201,14 +202,14 @@ def _decide(config: _Config, source: Volume, plan: Sequence[Block]) -> Drawing:
     return replace(drawing, ids=ids)
 
 
-def _plan(shape: Sequence[int], voxel_size: Sequence[float]) -> list[Block]:
-    """Blocks of whole chunks with a bounded number of voxels."""
+def _tile(shape: Sequence[int], voxel_size: Sequence[float]) -> tuple[int, ...]:
+    """The shape of blocks of whole chunks with a bounded number of voxels."""
     chunks = chunk_shape(shape, voxel_size)
     side = chunks
     while True:
         larger = (side[0], 2 * side[1], 2 * side[2])
         if np.prod(larger) > VOXELS_PER_BLOCK or all(a >= b for a, b in zip(side[1:], shape[1:], strict=True)):
-            return blocks(shape, snap_up(side, chunks))
+            return snap_up(side, chunks)
         side = larger
 
 
@@ -229,7 +230,7 @@ def _write(
     mask: Volume | None,
     outputs: tuple[Path, Path],
     drawing: Drawing,
-    plan: Sequence[Block],
+    tile: Sequence[int],
     record: dict[str, Any],
     workers: int,
 ) -> None:
@@ -237,6 +238,7 @@ def _write(
     geometry: dict[str, Any] = {"voxel_size": source.voxel_size, "offset": source.offset}
     geometry["attributes"] = {"provenance": record}
     shape, source_path, mask_path = source.shape, source.path, None if mask is None else mask.path
+    geometry["shards"] = shard_shape(shape, tile, chunk_shape(shape, source.voxel_size))
 
     def create(paths: Sequence[Path]) -> None:
         create_volume(paths[0], shape, np.uint64, labels=True, **geometry)
@@ -251,7 +253,7 @@ def _write(
             open_volume(path, "r+")[block.write] = values
 
     key = {"record": record, "inputs": [identity(path) for path in (source_path, mask_path) if path is not None]}
-    run_blockwise(outputs, key, create, work, plan, label="annotate", workers=workers)
+    run_blockwise(outputs, key, create, work, blocks(shape, tile), label="annotate", workers=workers)
 
 
 def _open_mask(path: Path | None, source: Volume, volume: str) -> Volume | None:
@@ -297,11 +299,14 @@ def mask_tissue(raw: Path, output: Path, *, radius: int, iterations: int, worker
     record = provenance("tissue", settings, {"raw": raw})
     halo = (0, tissue_halo(radius, iterations), tissue_halo(radius, iterations))
     shape, voxel_size, offset = source.shape, source.voxel_size, source.offset
+    tile = _tile(shape, voxel_size)
+    shards = shard_shape(shape, tile, chunk_shape(shape, voxel_size))
 
     def create(paths: Sequence[Path]) -> None:
         create_volume(
-            paths[0], shape, np.uint8, voxel_size=voxel_size, offset=offset, attributes={"provenance": record}
-        )
+            paths[0], shape, np.uint8, voxel_size=voxel_size, offset=offset, shards=shards,
+            attributes={"provenance": record},
+        )  # fmt: skip
 
     def work(paths: Sequence[Path], block: Block) -> None:
         image = open_volume(raw).read(grow(block.write, halo), mode="constant")
@@ -309,5 +314,4 @@ def mask_tissue(raw: Path, output: Path, *, radius: int, iterations: int, worker
         open_volume(paths[0], "r+")[block.write] = closed[block.inner]
 
     key = {"record": record, "input": identity(raw)}
-    plan = blocks(shape, _plan(shape, voxel_size)[0].write_shape, halo)
-    run_blockwise(output, key, create, work, plan, label="tissue mask", workers=workers)
+    run_blockwise(output, key, create, work, blocks(shape, tile, halo), label="tissue mask", workers=workers)

@@ -2,35 +2,34 @@
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
-from math import prod
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sparse2dense.errors import InputError
 from sparse2dense.stages.importing import ImportPlan, check_source, plan_import
+from sparse2dense.stages.memory import block_plans
 from sparse2dense.volumes.blockwise import atomic_file
 
-__all__ = ["check_run", "input_problems", "memory_warnings"]
+__all__ = ["check_run", "input_problems"]
 
 log = logging.getLogger(__name__)
 
 IMPORT_KEYS = ("dataset", "voxel_size", "offset", "crop")
-WORKERS = 2
-BLOCK_BYTES = 80
-"""Per voxel of a block with all that is read around it; counting overlaps, the most demanding stage, needs 70."""
 
 
 def check_run(config: Mapping[str, Any], output: Path) -> None:
-    """Check all input and write what was found, shape, type and voxel size of every volume, to a JSON file.
+    """Check all input and write what was found to a JSON file.
 
     Parameters
     ----------
     config
-        The blocks `volumes`, `nets`, `segment` and `evaluate` of a configuration with its defaults.
+        The blocks `volumes`, `nets`, `predict`, `segment`, `pseudo_truth` and `evaluate` of a configuration with its
+        defaults.
     output
-        JSON file with `volumes` and `warnings`.
+        JSON file with `volumes`, shape, type and voxel size of each, and `blocks`, how every stage cuts them: see
+        `memory.BlockPlan`.
 
     Raises
     ------
@@ -42,11 +41,9 @@ def check_run(config: Mapping[str, Any], output: Path) -> None:
         log.error("%s", problem)
     if problems:
         raise problems[-1]
-    warnings = list(memory_warnings(found, config))
-    for warning in warnings:
-        log.warning(warning)
+    blocks = [asdict(plan) for plan in block_plans(found, config)]
     with atomic_file(output) as file:
-        file.write_text(json.dumps({"volumes": found, "warnings": warnings}, indent=2) + "\n")
+        file.write_text(json.dumps({"volumes": found, "blocks": blocks}, indent=2) + "\n")
     log.info("checked %d volumes", len(found))
 
 
@@ -128,21 +125,6 @@ def offset_problems(name: str, nets: Mapping[str, Any], shape: list[int]) -> Ite
                     allowed="steps shorter than every volume",
                     remedy="shorten the step, or use a larger part of the volume",
                 )
-
-
-def memory_warnings(found: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a warning for every volume whose blocks are too large for the memory of this machine."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    segment, reach = config["segment"], config["evaluate"]["reach"]
-    for name, facts in found.items():
-        around = (max(context, reach) for context in segment["context"])
-        sides = zip(facts["shape"], segment["block"], around, strict=True)
-        needed = WORKERS * prod(min(side, block + 2 * margin) for side, block, margin in sides) * BLOCK_BYTES
-        if needed > memory:
-            yield (
-                f"the blocks of volume {name} need about {needed / 1e9:.0f} GB, and this machine has "
-                f"{memory / 1e9:.0f} GB; choose a smaller `segment.block`, or a machine with more memory"
-            )
 
 
 def named(volume: str, kind: str, error: InputError) -> InputError:

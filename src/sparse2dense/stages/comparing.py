@@ -52,10 +52,10 @@ class Compared:
     def sections(self) -> "list[Compared]":
         """Return every section by itself."""
         ends = np.cumsum(np.count_nonzero(self.outside, axis=(1, 2)))
-        arrays = (self.truth, self.fragments, self.interior, self.outside)
+        cuts = [slice(z, z + 1) for z in range(len(ends))]
         return [
-            Compared(*(array[z : z + 1] for array in arrays), nearest)
-            for z, nearest in enumerate(np.split(self.nearest, ends[:-1]))
+            Compared(self.truth[cut], self.fragments[cut], self.interior[cut], self.outside[cut], nearest)
+            for cut, nearest in zip(cuts, np.split(self.nearest, ends[:-1]), strict=True)
         ]
 
 

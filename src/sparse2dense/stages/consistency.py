@@ -13,7 +13,7 @@ __all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "threshol
 
 Config = Mapping[str, Any]
 SOURCES = ("raw", "truth", "painted", "painted_mask")
-# What nets predict and read, by kind. `stages.nets.KINDS` says it too, but importing it takes seconds.
+# What nets predict and read, by kind; `stages.net_kinds.KINDS` says the same. The head that names a job stands first.
 PREDICTED = {
     "2d_mtlsd": ("affinities", "descriptors"),
     "2d_lsd": ("descriptors",),

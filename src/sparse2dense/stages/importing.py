@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.volumes.blockwise import Part, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, chunk_shape
+from sparse2dense.volumes.grid import Block, blocks, chunk_shape, shard_shape
 from sparse2dense.volumes.provenance import provenance
 from sparse2dense.volumes.readers import Source, open_source
 from sparse2dense.volumes.readers.hdf5 import read_table
@@ -227,6 +227,7 @@ def import_volume(
             voxel_size=plan.voxel_size,
             offset=plan.offset,
             chunks=chunks,
+            shards=shard_shape(plan.shape, block_shape, chunks),
             labels=labels,
             attributes={"provenance": provenance("import", settings, {"source": source})},
         )

@@ -14,7 +14,7 @@ from sparse2dense.ops.object_errors import MERGE, SPLIT, ObjectErrors, error_vol
 from sparse2dense.ops.overlaps import OverlapTable, look_up, relabel
 from sparse2dense.stages.comparing import Comparison
 from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
-from sparse2dense.volumes.grid import Block, Box, blocks, moved, snap_up, within
+from sparse2dense.volumes.grid import Block, Box, blocks, moved, shard_shape, snap_up, within
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table, table_facts
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
@@ -174,6 +174,8 @@ def write_error_volume(
     Raises InputError as `rank_errors` does.
     """
     reference = open_volume(compared.truth)
+    chunks = reference.array.chunks
+    tile = snap_up(block_shape, chunks)
     segments_of = read_table(lut, "fragment", "segment")
     errors = _errors(table, *segments_of)
     inputs = {"table": table, "lut": lut, **compared.inputs}
@@ -183,7 +185,8 @@ def write_error_volume(
     def create(paths: Sequence[Path]) -> None:
         create_volume(
             paths[0], reference.shape, "uint8", voxel_size=reference.voxel_size, offset=reference.offset, labels=True,
-            chunks=reference.array.chunks, attributes={"codes": CODES, "provenance": record},
+            chunks=chunks, shards=shard_shape(reference.shape, tile, chunks),
+            attributes={"codes": CODES, "provenance": record},
         )  # fmt: skip
 
     def work(paths: Sequence[Path], block: Block) -> None:
@@ -197,7 +200,7 @@ def write_error_volume(
 
     key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
     label = f"errors {output.name}"
-    tiles = blocks(reference.shape, snap_up(block_shape, reference.array.chunks))
+    tiles = blocks(reference.shape, tile)
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, part=part)
 
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
-from sparse2dense.stages.nets import KINDS, NetDescription, fastest, load_net, normalised
+from sparse2dense.stages.net_kinds import KINDS, NetDescription
+from sparse2dense.stages.nets import fastest, load_net, normalised
 from sparse2dense.volumes.blockwise import Part, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape
+from sparse2dense.volumes.grid import Block, blocks, chunk_shape, common_multiple, shard_shape, snap_up
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
@@ -69,23 +70,24 @@ def predict(
         )
     grid = next(iter(sources.values()))
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
-    tile = _tile(block_shape, chunks, description)
-    check_shards(tile, chunks)
+    stride = description.architecture.stride
+    tile = snap_up(block_shape, common_multiple(chunks, (1,) * (3 - len(stride)) + stride))
     settings = {"checkpoint": identity(checkpoint), "kind": description.kind}
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
     def create(paths: Sequence[Path]) -> None:
         for head, path in zip(heads, paths, strict=True):
-            channels = description.architecture.heads[head]
+            shape = (description.architecture.heads[head], *grid.spatial_shape)
             extra = {"offsets": _offsets(description)} if head == "affinities" else {"sigma": list(description.sigma)}
             create_volume(
                 path,
-                (channels, *grid.spatial_shape),
+                shape,
                 "uint8",
                 voxel_size=grid.voxel_size,
                 offset=grid.offset,
                 axes="czyx",
                 chunks=chunks,
+                shards=shard_shape(shape, tile, chunks),
                 attributes={**extra, "provenance": record},
             )
 
@@ -151,13 +153,6 @@ def _quantised(values: Floats) -> NDArray[np.uint8]:
 def _offsets(description: NetDescription) -> list[list[int]]:
     """Offsets in z, y, x; those of a 2D net lie in the section."""
     return [[0] * (3 - len(offset)) + list(offset) for offset in description.offsets]
-
-
-def _tile(block_shape: Sequence[int], chunks: Sequence[int], description: NetDescription) -> tuple[int, ...]:
-    """The block shape rounded up to whole chunks and whole strides."""
-    stride = description.architecture.stride
-    steps = np.lcm(chunks, (1,) * (3 - len(stride)) + stride)
-    return tuple(int(-(-side // step) * step) for side, step in zip(block_shape, steps, strict=True))
 
 
 def _open_inputs(inputs: Mapping[str, Path], description: NetDescription, checkpoint: Path) -> dict[str, Volume]:

@@ -21,7 +21,7 @@ from sparse2dense.ops.filters import (
 )
 from sparse2dense.stages.hole_filling import Read, without_holes
 from sparse2dense.volumes.blockwise import run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, layers, snap_up
+from sparse2dense.volumes.grid import Block, blocks, layers, shard_shape, snap_up
 from sparse2dense.volumes.passes import Passes, passes_for
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import create_volume, open_volume
@@ -85,14 +85,15 @@ def make_pseudo_truth(
     }
     record = provenance("make_pseudo_truth", settings, {"segmentation": segmentation})
     key = {"record": record, "inputs": [identity(segmentation)]}
-    tile = snap_up(block_shape, source.array.chunks)
+    chunks = source.array.chunks
+    tile = snap_up(block_shape, chunks)
     tiles = blocks(source.shape, tile)
 
     def create(paths: Sequence[Path]) -> None:
         for path, dtype in zip(paths, (source.dtype, np.dtype(np.uint8)), strict=False):
             create_volume(
                 path, source.shape, dtype, voxel_size=source.voxel_size, offset=source.offset, labels=True,
-                chunks=source.array.chunks, attributes={"provenance": record},
+                chunks=chunks, shards=shard_shape(source.shape, tile, chunks), attributes={"provenance": record},
             )  # fmt: skip
         if fill_holes:
             _profiles_beside(paths).mkdir()

@@ -22,7 +22,8 @@ from sparse2dense.ops.corruption import corrupt, degrade
 from sparse2dense.ops.descriptors import local_shape_descriptors, section_descriptors
 from sparse2dense.ops.sampling import Positions, annotated_positions
 from sparse2dense.ops.synthetic import synthetic_labels
-from sparse2dense.stages.nets import KINDS, NetDescription, normalised
+from sparse2dense.stages.net_kinds import KINDS, NetDescription
+from sparse2dense.stages.nets import normalised
 from sparse2dense.stages.slicing import SectionData
 from sparse2dense.volumes.volume import Volume
 

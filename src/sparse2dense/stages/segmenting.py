@@ -14,7 +14,7 @@ from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_
 from sparse2dense.ops.mutex_fragments import mutex_fragments, section_channels
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.volumes.blockwise import Part, run_blockwise
-from sparse2dense.volumes.grid import Block, blocks, check_shards, chunk_shape, clip, dividing_chunks, snap_up, within
+from sparse2dense.volumes.grid import Block, blocks, chunk_shape, clip, shard_shape, snap_up, tiling, within
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
@@ -90,15 +90,14 @@ def make_fragments(
         channels = section_channels(offsets) if per_section else list(range(len(offsets)))
     if mask is not None:
         mask_of(source, mask)
-    tile, chunks = _tiling(shape, block_shape, chunk_shape(shape, source.voxel_size))
-    check_shards(tile, chunks)
+    tile, chunks = tiling(shape, block_shape, chunk_shape(shape, source.voxel_size))
     inputs = {"affinities": affinities, **({} if mask is None else {"mask": mask})}
     record = provenance("make_fragments", {**settings, "block_shape": block_shape, "context": context}, inputs)
 
     def create(paths: Sequence[Path]) -> None:
         create_volume(
             paths[0], shape, "uint64", voxel_size=source.voxel_size, offset=source.offset, labels=True, chunks=chunks,
-            attributes={"provenance": record},
+            shards=shard_shape(shape, tile, chunks), attributes={"provenance": record},
         )  # fmt: skip
 
     def work(paths: Sequence[Path], block: Block) -> None:
@@ -120,17 +119,6 @@ def make_fragments(
     key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
     label = f"fragments {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, part=part)
-
-
-def _tiling(
-    shape: Sequence[int], block_shape: Sequence[int], chunks: Sequence[int]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return blocks and chunks of which they consist; a block that covers the volume is rounded up to whole chunks."""
-    tile = tuple(
-        wanted if wanted < side else covering
-        for wanted, side, covering in zip(block_shape, shape, snap_up(shape, chunks), strict=True)
-    )
-    return tile, dividing_chunks(tile, chunks)
 
 
 def offsets_of(affinities: Volume) -> list[list[int]]:
@@ -184,6 +172,8 @@ def write_segmentation(
     Raises InputError when a fragment is missing in the look-up table.
     """
     source = open_volume(fragments)
+    chunks = source.array.chunks
+    tile = snap_up(block_shape, chunks)
     table = read_table(lut, "fragment", "segment")
     inputs = {"fragments": fragments, "lut": lut}
     record = provenance("write_segmentation", {}, inputs)
@@ -191,13 +181,12 @@ def write_segmentation(
     def create(paths: Sequence[Path]) -> None:
         create_volume(
             paths[0], source.shape, "uint64", voxel_size=source.voxel_size, offset=source.offset, labels=True,
-            chunks=source.array.chunks, attributes={"provenance": record},
+            chunks=chunks, shards=shard_shape(source.shape, tile, chunks), attributes={"provenance": record},
         )  # fmt: skip
 
     def work(paths: Sequence[Path], block: Block) -> None:
         open_volume(paths[0], "r+")[block.write] = look_up(open_volume(fragments)[block.write], *table)
 
-    tile = snap_up(block_shape, source.array.chunks)
     key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
     label = f"segment {output.name}"
     run_blockwise(output, key, create, work, blocks(source.shape, tile), label=label, workers=workers, part=part)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparse2dense.stages.nets import KINDS, NetDescription
+from sparse2dense.stages.net_kinds import KINDS, NetDescription
 from sparse2dense.volumes.blockwise import atomic_file
 
 __all__ = ["draw_snapshot"]

@@ -21,7 +21,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from sparse2dense.ops.losses import masked_cross_entropy, masked_square_error
 from sparse2dense.ops.unet import UNet
-from sparse2dense.stages.nets import NetDescription, fastest, memory_format, save_net
+from sparse2dense.stages.net_kinds import NetDescription
+from sparse2dense.stages.nets import fastest, memory_format, save_net
 from sparse2dense.stages.samples import Sample, Samples
 from sparse2dense.stages.snapshots import draw_snapshot
 from sparse2dense.volumes.blockwise import atomic_file, partial_path

@@ -10,7 +10,7 @@ import torch
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
-from sparse2dense.stages.nets import NetDescription, describe_net
+from sparse2dense.stages.net_kinds import NetDescription, describe_net
 from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
 from sparse2dense.stages.slicing import SectionData, read_sections
 from sparse2dense.stages.trainer import Schedule, TrainingOutputs, train

@@ -1,0 +1,102 @@
+"""What a net is, as data: its kind, architecture, inputs and outputs; it needs no library for nets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparse2dense.errors import InputError
+from sparse2dense.ops.architecture import Architecture
+from sparse2dense.ops.descriptors import descriptor_channels
+
+__all__ = ["KINDS", "Kind", "NetDescription", "describe_net"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of net: its number of axes, what it reads and what it predicts."""
+
+    ndim: int
+    inputs: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
+KINDS = {
+    "2d_affs": Kind(2, ("raw",), ("affinities",)),
+    "2d_lsd": Kind(2, ("raw",), ("descriptors",)),
+    "2d_mtlsd": Kind(2, ("raw",), ("descriptors", "affinities")),
+    "3d_affs_from_2d_affs": Kind(3, ("affinities",), ("affinities",)),
+    "3d_affs_from_2d_lsd": Kind(3, ("descriptors",), ("affinities",)),
+    "3d_affs_from_2d_mtlsd": Kind(3, ("descriptors", "affinities"), ("affinities",)),
+    "3d_affs": Kind(3, ("raw",), ("affinities",)),
+    "3d_mtlsd": Kind(3, ("raw",), ("descriptors", "affinities")),
+}
+
+
+@dataclass(frozen=True)
+class NetDescription:
+    """Everything a reader of a checkpoint needs to use the net.
+
+    Parameters
+    ----------
+    kind
+        A key of `KINDS`.
+    adjacent
+        Sections on either side of the predicted one that a 2D net sees.
+    offsets
+        Of the affinities it predicts, in voxels.
+    input_offsets
+        Of the 2D affinities that a 2D-to-3D net reads, in voxels; empty for other nets.
+    sigma
+        Standard deviation of the Gaussian of the descriptors it predicts or reads, in voxels per axis.
+    voxel_size
+        Of the data it was trained on, nm (z, y, x); None for a net trained on synthetic labels.
+    """
+
+    kind: str
+    architecture: Architecture
+    adjacent: int
+    offsets: tuple[tuple[int, ...], ...]
+    input_offsets: tuple[tuple[int, ...], ...]
+    sigma: tuple[float, ...]
+    voxel_size: tuple[float, ...] | None
+
+
+def describe_net(
+    settings: Mapping[str, Any],
+    *,
+    section_settings: Mapping[str, Any] | None = None,
+    voxel_size: Sequence[float] | None = None,
+) -> NetDescription:
+    """The description of the net that `settings` (a block of `nets` in the configuration) ask for.
+
+    `section_settings` are those of the 2D net whose predictions a 2D-to-3D net reads.
+    """
+    kind = KINDS[settings["kind"]]
+    offsets = tuple(tuple(offset) for offset in settings["offsets"])
+    source = section_settings if section_settings is not None else settings
+    input_offsets = tuple(tuple(offset) for offset in source["offsets"]) if "affinities" in kind.inputs else ()
+    adjacent = settings["adjacent"] if kind.ndim == 2 else 0
+    sizes = {
+        "raw": 2 * adjacent + 1,
+        "affinities": len(input_offsets),
+        "descriptors": len(descriptor_channels(2)),
+    }
+    outputs = {"affinities": len(offsets), "descriptors": len(descriptor_channels(kind.ndim))}
+    architecture = Architecture(
+        in_channels=sum(sizes[name] for name in kind.inputs),
+        heads={name: outputs[name] for name in kind.heads},
+        features=settings["features"],
+        growth=settings["growth"],
+        pooling=tuple(tuple(factors) for factors in settings["pooling"]),
+        kernels=tuple(tuple(kernel) for kernel in settings["kernels"]),
+        normalization=settings["normalization"],
+    )
+    if architecture.ndim != kind.ndim:
+        raise InputError(
+            f"a net of kind {settings['kind']} with kernels {settings['kernels']}",
+            allowed=f"kernels and pooling with {kind.ndim} numbers each",
+            remedy="adapt `kernels` and `pooling` of this net in the configuration",
+        )
+    sigma = source["sigma"]
+    size = tuple(float(v) for v in voxel_size) if voxel_size is not None else None
+    return NetDescription(settings["kind"], architecture, adjacent, offsets, input_offsets, tuple(sigma), size)
