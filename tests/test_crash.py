@@ -73,7 +73,7 @@ class Stage:
 
 
 def compared(inputs: Path) -> dict[str, Any]:
-    """Fragments beside truth, which lie in different places."""
+    """Fragments beside truth."""
     return {"fragments": inputs / "fragments.zarr", "truth": inputs / "truth.zarr", "border": (0, 1, 1), "reach": 3}
 
 
@@ -155,7 +155,9 @@ STAGES = {
         "segmenting", "write_segmentation", {"output": "0.5.zarr"},
         lambda inputs, _: {"fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet", **BLOCKS},
     ),
-    "overlaps": Stage("evaluating", "count_overlaps", {"output": "overlaps.parquet"}, lambda inputs, _: compared(inputs) | BLOCKS),
+    "overlaps": Stage(
+        "evaluating", "count_overlaps", {"output": "overlaps.parquet"}, lambda inputs, _: compared(inputs) | BLOCKS
+    ),
     "worst errors": Stage("locating", "rank_errors", {"output": "errors.csv"}, located),
     "error volume": Stage("locating", "write_error_volume", {"output": "errors.zarr"}, located),
     "far links": Stage(
