@@ -37,10 +37,10 @@ def test_every_stage_of_a_large_volume_writes_whole_shards() -> None:
     plans = {plan.rule: plan for plan in block_plans(FOUND, config()) if plan.volume == "lab"}
     assert set(plans) == {
         "predict_2d_part", "predict_2d_to_3d_part", "predict_3d_part", "make_fragments_part", "make_graph_part",
-        "count_overlaps_part", "write_segmentation_part", "make_pseudo_truth",
+        "count_links_part", "count_overlaps_part", "write_segmentation_part", "make_pseudo_truth",
     }  # fmt: skip
     for rule, plan in plans.items():
-        assert (plan.shard is None) == rule.startswith(("make_graph", "count_overlaps"))
+        assert (plan.shard is None) == rule.startswith(("make_graph", "count_"))
         if plan.shard is not None:
             check_shards(plan.block, plan.shard)
     assert plans["predict_2d_part"].halo == (1, 44, 44)
