@@ -9,6 +9,7 @@ import pytest
 
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
+from sparse2dense.stages.memory import Allowance, block_plans, memory_problems
 from tests.stand_ins import CREMI_SHAPE, LOCAL, SNEMI3D_SHAPE, configuration, write_stand_ins
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +122,24 @@ def test_presets_can_be_added_to_anything(base: str, preset: str) -> None:
 def test_data_of_the_voxel_size_of_a_preset_is_treated_by_it(file: str, preset: str) -> None:
     """A preset says the same as the configuration of the data set that it is made for."""
     assert configuration(file, f"config/presets/{preset}.yaml") == configuration(file)
+
+
+@pytest.mark.parametrize(
+    ("preset", "voxel_size"), [("anisotropic", [40, 4, 4]), ("isotropic", [8, 8, 8]), ("time", [10000, 500, 500])]
+)
+def test_blocks_of_presets_fit_what_rules_ask_for(preset: str, voxel_size: list[int]) -> None:
+    """With nets of the method's own sizes and a GPU, no job on a large volume needs more memory than its rule asks."""
+    volume = {"role": "annotated", "raw": {"path": "raw.tif"}, "painted": {"path": "painted.tif"}}
+    volumes = {"lab": {**volume, "annotation": {"zero": "unlabelled"}}}
+    config = complete({**configuration("config/gpu.yaml", f"config/presets/{preset}.yaml"), "volumes": volumes}, SCHEMA)
+    found = {"lab": {"shape": [500, 3000, 3000], "voxel_size": voxel_size}}
+    asked = {"count_overlaps": 4000, "write_segmentation": 3000, "make_pseudo_truth": 4000}
+
+    def given(rule: str) -> Allowance:
+        return Allowance(2, asked.get(rule, 8000), True, "", "")
+
+    assert {plan.rule for plan in block_plans(found, config)} > set(asked)
+    assert list(memory_problems(found, config, given)) == []
 
 
 def test_time_is_neither_pooled_nor_damaged() -> None:

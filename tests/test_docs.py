@@ -11,7 +11,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import tifffile
