@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
@@ -23,6 +22,7 @@ from sparse2dense.stages.evaluating import choose_threshold, count_overlaps
 from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
+from tests.stand_ins import configuration
 
 ROOT = Path(__file__).parents[1]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
@@ -33,6 +33,14 @@ CONFIGS = [
     ("config/fib25.yaml",),
     ("config/fib25.yaml", "config/fib25_local.yaml"),
     ("config/fib25.yaml", "config/gpu.yaml"),
+    ("config/cremi.yaml",),
+    ("config/cremi.yaml", "config/cremi_local.yaml"),
+    ("config/snemi3d.yaml",),
+    ("config/zebrafinch.yaml",),
+    ("config/hemibrain.yaml",),
+    ("config/snemi3d.yaml", "config/gpu.yaml", "config/presets/anisotropic.yaml"),
+    ("config/fib25.yaml", "config/presets/isotropic.yaml"),
+    ("config/config.yaml", "config/presets/time.yaml"),
     ("tests/workflow/tiny.yaml",),
 ]
 
@@ -100,27 +108,16 @@ def test_readme_is_written_from_the_schema() -> None:
     assert (ROOT / "config/README.md").read_text() == key_table(SCHEMA)
 
 
-def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Both configurations as Snakemake merges them: the second wins, block by block."""
-    both = dict(first)
-    for key, value in second.items():
-        both[key] = merged(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
-    return both
-
-
 @pytest.mark.parametrize("files", CONFIGS, ids="+".join)
 def test_shipped_configurations_are_accepted(files: tuple[str, ...]) -> None:
     """Every configuration of the project fits the schema, with the one it is added to."""
-    config: dict[str, Any] = {}
-    for file in files:
-        config = merged(config, yaml.safe_load((ROOT / file).read_text()))
-    assert problems(config, SCHEMA) == []
+    assert problems(configuration(*files), SCHEMA) == []
 
 
 def test_no_configuration_is_forgotten() -> None:
     """The test above knows all of them."""
     assert {file for files in CONFIGS for file in files if file.startswith("config/")} == {
-        str(file.relative_to(ROOT)) for file in (ROOT / "config").glob("*.yaml")
+        str(file.relative_to(ROOT)) for file in (ROOT / "config").rglob("*.yaml")
     }
 
 

@@ -11,13 +11,14 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import tifffile
 import yaml
 
 from sparse2dense.stages.configuration import load_schema, problems
+from tests.stand_ins import LOCAL, configuration, merged, write_stand_ins
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "config/README.md"])
@@ -117,15 +118,6 @@ def test_modules_exist() -> None:
             assert importlib.util.find_spec(words[1]), command
 
 
-def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Two configurations as Snakemake merges them."""
-    both = dict(below)
-    for key, value in above.items():
-        old = both.get(key)
-        both[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return both
-
-
 def place(fence: Fence) -> str | None:
     """The file that a block of YAML is the content of, if its first line says so."""
     found = re.match(r"# (\S+\.yaml)\n", fence.text)
@@ -152,9 +144,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for entry in ("Snakefile", "workflow", "profiles", "envs", "src"):
         (folder / entry).symlink_to(ROOT / entry)
     (folder / "slurm").symlink_to("profiles/slurm")
-    (folder / "config").mkdir()
-    for given in (ROOT / "config").glob("*.yaml"):
-        (folder / "config" / given.name).write_text(given.read_text())
+    (folder / "config/presets").mkdir(parents=True)
+    for given in (ROOT / "config").rglob("*.yaml"):
+        (folder / given.relative_to(ROOT)).write_text(given.read_text())
+    for files in LOCAL.values():
+        write_stand_ins(configuration(*files), folder)
     for fence in fences("yaml"):
         name = place(fence)
         if name is not None:
@@ -162,8 +156,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert not file.exists(), f"two pages write {name}"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(fence.text)
-    for configuration in (folder / "config").glob("*.yaml"):
-        for source in re.findall(r"path: ([^\s,}]+\.tif)", configuration.read_text()):
+    for given in (folder / "config").glob("*.yaml"):
+        for source in re.findall(r"path: ([^\s,}]+\.tif)", given.read_text()):
+            if (folder / source).exists():
+                continue
             (folder / source).parent.mkdir(parents=True, exist_ok=True)
             image = source.endswith(("raw.tif", "crop.tif", "second.tif", "rest.tif", "whole.tif"))
             # Sparse files: their headers are read, their voxels are not.
