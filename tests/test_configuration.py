@@ -236,6 +236,10 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ({"nets.2d.offsets": [[0, -1], [-1, 0]]}, ["`nets.2d.offsets` begins with", "[[-1, 0], [0, -1]]"]),
         ({"nets.2d.offsets": [[-1, 0], [0, -1], [0, 9]]}, ["`nets.2d.offsets` holds [0, 9]", "0 or less"]),
         ({"nets.2d.offsets": [[-1, 0], [0, -1], [0, -196]]}, ["[0, -196]", "input_shape"]),
+        ({"nets.2d.warmup": 20001}, ["`nets.2d.warmup` is 20001", "`nets.2d.iterations` is 20000"]),
+        ({"nets.2d.warmup": 20000, "nets.3d.warmup": 0}, []),
+        ({"nets.3d.patience": 59}, ["`nets.3d.patience` is 59", "60 validations", "at least 61"]),
+        ({"nets.3d.patience": 58, "nets.2d_to_3d.average": 0.999, "nets.3d.clip": None}, []),
         ({"nets.2d.kind": "2d_affs"}, ["`nets.2d_to_3d.kind`", "3d_affs_from_2d_affs"]),
         (
             {
