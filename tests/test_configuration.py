@@ -16,6 +16,7 @@ from sparse2dense.ops.augmentation import Augmentation
 from sparse2dense.ops.mutex_fragments import mutex_fragments
 from sparse2dense.ops.mutex_sweep import MutexSweep
 from sparse2dense.ops.phantom import PhantomSettings
+from sparse2dense.ops.schedules import SCHEDULES
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
@@ -23,6 +24,7 @@ from sparse2dense.stages.evaluating import choose_threshold, count_overlaps
 from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
+from sparse2dense.stages.training_plan import TrainingPlan
 
 ROOT = Path(__file__).parents[1]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
@@ -297,6 +299,11 @@ def test_defaults_agree_with_the_library() -> None:
         assert {n: list(v) if isinstance(v, tuple) else v for n, v in augmentation.items()} == full["nets"][net][
             "augmentation"
         ]
+    for settings in full["nets"].values():
+        for option in dataclasses.fields(TrainingPlan):
+            if option.default is not dataclasses.MISSING and option.name != "loaders":
+                assert settings[option.name] == option.default, option.name
+    assert SCHEMA["$defs"]["schedule"]["enum"] == list(SCHEDULES)
     synthetic = full["nets"]["2d_to_3d"]["synthetic"]
     defaults = inspect.signature(synthetic_labels).parameters
     assert {name: list(v) if isinstance(v := defaults[name].default, tuple) else v for name in synthetic} == synthetic

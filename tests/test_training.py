@@ -179,8 +179,10 @@ def test_other_settings_start_afresh(tmp_path: Path) -> None:
     net = describe_net(SECTION, voxel_size=(8, 8, 8))
     held_out = [samples(painted(1)).draw(np.random.default_rng(9))]
     with pytest.raises(KeyboardInterrupt):
-        train(net, Interrupted(9), held_out, TrainingPlan(6, 2, 1e-3, 2, 2, 3, loaders=0), outputs(tmp_path / "n"), key={})
-    train(net, samples(painted()), held_out, TrainingPlan(2, 2, 1e-2, 2, 2, 3, loaders=0), outputs(tmp_path / "n"), key={})
+        plan = TrainingPlan(6, 2, 1e-3, 2, 2, 3, loaders=0)
+        train(net, Interrupted(9), held_out, plan, outputs(tmp_path / "n"), key={})
+    plan = TrainingPlan(2, 2, 1e-2, 2, 2, 3, loaders=0)
+    train(net, samples(painted()), held_out, plan, outputs(tmp_path / "n"), key={})
     assert pd.read_csv(tmp_path / "n" / "losses.csv").step.max() == 2
 
 
