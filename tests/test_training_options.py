@@ -121,7 +121,7 @@ def test_patience_ends_a_training_that_no_longer_improves(
 
 def test_averaged_weights_are_validated_and_kept(tmp_path: Path, ended: dict[str, SimpleNamespace]) -> None:
     """Steps are those without an average; what is validated and kept is the average."""
-    options = {"iterations": 6, "validate_every": 6}
+    options: dict[str, Any] = {"iterations": 6, "validate_every": 6}
     plain, averaged = run(tmp_path / "plain", **options), run(tmp_path / "averaged", **options, average=0.9)
     pd.testing.assert_series_equal(plain.loss, averaged.loss)
     torch.testing.assert_close(ended["plain"].weights, ended["averaged"].weights, rtol=0, atol=0)
@@ -207,7 +207,7 @@ def test_order_of_memory_is_chosen(
 @pytest.mark.usefixtures("traced")
 def test_a_compiled_net_learns_the_same(tmp_path: Path, ended: dict[str, SimpleNamespace]) -> None:
     """Compiled or not, the same training, and a checkpoint with the names that every reader expects."""
-    options = {"iterations": 3, "validate_every": 3}
+    options: dict[str, Any] = {"iterations": 3, "validate_every": 3}
     plain, compiled = run(tmp_path / "plain", **options), run(tmp_path / "compiled", **options, compile=True)
     pd.testing.assert_frame_equal(plain, compiled, rtol=1e-3)
     torch.testing.assert_close(ended["compiled"].weights, ended["plain"].weights, rtol=1e-2, atol=1e-3)

@@ -109,7 +109,8 @@ def train(
     optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
     run = _Run(folder, net, optimiser, plan)
     run.restore()
-    model, optimiser = fabric.setup(torch.compile(net) if plan.compile else net, optimiser)
+    compiled: Any = torch.compile(net) if plan.compile else net
+    model, optimiser = fabric.setup(compiled, optimiser)
     judged = model if run.averaged is None else fabric.setup_module(run.averaged)
     held_out = [_as_batch([asdict(sample)]) for sample in validation]
     label = f"train {outputs.checkpoint.parent.name}"
@@ -288,10 +289,10 @@ def _step(fabric: Fabric, model: Any, optimiser: Any, batch: dict[str, Any], run
     if plan.clip is not None:
         fabric.clip_gradients(model, optimiser, max_norm=plan.clip)
     optimiser.step()
-    value = float(loss.detach())
+    value, number = float(loss.detach()), run.step + 1
     if not isfinite(value):
         raise InputError(
-            f"the loss of step {run.step + 1} is {value}",
+            f"the loss of step {number} is {value}",
             allowed="finite losses",
             remedy="lower `learning_rate`, or limit gradients by `clip`",
         )
