@@ -15,6 +15,7 @@ from sparse2dense.ops.augmentation import Augmentation
 from sparse2dense.ops.mutex_fragments import mutex_fragments
 from sparse2dense.ops.mutex_sweep import MutexSweep
 from sparse2dense.ops.phantom import PhantomSettings
+from sparse2dense.ops.schedules import SCHEDULES
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
@@ -22,6 +23,7 @@ from sparse2dense.stages.evaluating import choose_threshold, count_overlaps
 from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
+from sparse2dense.stages.training_plan import TrainingPlan
 from tests.stand_ins import configuration
 
 ROOT = Path(__file__).parents[1]
@@ -233,6 +235,10 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ({"nets.2d.offsets": [[0, -1], [-1, 0]]}, ["`nets.2d.offsets` begins with", "[[-1, 0], [0, -1]]"]),
         ({"nets.2d.offsets": [[-1, 0], [0, -1], [0, 9]]}, ["`nets.2d.offsets` holds [0, 9]", "0 or less"]),
         ({"nets.2d.offsets": [[-1, 0], [0, -1], [0, -196]]}, ["[0, -196]", "input_shape"]),
+        ({"nets.2d.warmup": 20001}, ["`nets.2d.warmup` is 20001", "`nets.2d.iterations` is 20000"]),
+        ({"nets.2d.warmup": 20000, "nets.3d.warmup": 0}, []),
+        ({"nets.3d.patience": 59}, ["`nets.3d.patience` is 59", "60 validations", "at least 61"]),
+        ({"nets.3d.patience": 58, "nets.2d_to_3d.average": 0.999, "nets.3d.clip": None}, []),
         ({"nets.2d.kind": "2d_affs"}, ["`nets.2d_to_3d.kind`", "3d_affs_from_2d_affs"]),
         (
             {
@@ -290,6 +296,11 @@ def test_defaults_agree_with_the_library() -> None:
         assert {n: list(v) if isinstance(v, tuple) else v for n, v in augmentation.items()} == full["nets"][net][
             "augmentation"
         ]
+    for settings in full["nets"].values():
+        for option in dataclasses.fields(TrainingPlan):
+            if option.default is not dataclasses.MISSING and option.name != "loaders":
+                assert settings[option.name] == option.default, option.name
+    assert SCHEMA["$defs"]["schedule"]["enum"] == list(SCHEDULES)
     synthetic = full["nets"]["2d_to_3d"]["synthetic"]
     defaults = inspect.signature(synthetic_labels).parameters
     assert {name: list(v) if isinstance(v := defaults[name].default, tuple) else v for name in synthetic} == synthetic

@@ -13,8 +13,9 @@ from sparse2dense.ops.augmentation import Augmentation
 from sparse2dense.stages.nets import load_net
 from sparse2dense.stages.samples import Sample, SectionSamples, Targets
 from sparse2dense.stages.slicing import SectionData
-from sparse2dense.stages.trainer import Schedule, TrainingOutputs, train
+from sparse2dense.stages.trainer import TrainingOutputs, train
 from sparse2dense.stages.training import split_sections, train_lift, train_volume
+from sparse2dense.stages.training_plan import TrainingPlan
 from sparse2dense.volumes.volume import create_volume
 
 SECTION: dict[str, Any] = {
@@ -155,15 +156,15 @@ def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     from sparse2dense.stages.net_kinds import describe_net
 
     net = describe_net(SECTION, voxel_size=(8, 8, 8))
-    schedule = Schedule(12, 2, 1e-3, 4, 3, seed=3, loaders=0)
+    plan = TrainingPlan(12, 2, 1e-3, 4, 3, seed=3, loaders=0)
     held_out = [samples(painted(1)).draw(np.random.default_rng(9))]
-    train(net, samples(painted()), held_out, schedule, outputs(tmp_path / "whole"), key={})
+    train(net, samples(painted()), held_out, plan, outputs(tmp_path / "whole"), key={})
     broken = outputs(tmp_path / "broken")
     for limit in (9, 11):
         with pytest.raises(KeyboardInterrupt):
-            train(net, Interrupted(limit), held_out, schedule, broken, key={})
+            train(net, Interrupted(limit), held_out, plan, broken, key={})
         assert not broken.checkpoint.exists()
-    train(net, samples(painted()), held_out, schedule, broken, key={})
+    train(net, samples(painted()), held_out, plan, broken, key={})
     a, b = (load_net(tmp_path / name / "checkpoint.pt")[0].state_dict() for name in ("whole", "broken"))
     assert all(torch.equal(a[name], b[name]) for name in a)
     tables = [pd.read_csv(tmp_path / name / "losses.csv").drop(columns="seconds") for name in ("whole", "broken")]
@@ -178,8 +179,10 @@ def test_other_settings_start_afresh(tmp_path: Path) -> None:
     net = describe_net(SECTION, voxel_size=(8, 8, 8))
     held_out = [samples(painted(1)).draw(np.random.default_rng(9))]
     with pytest.raises(KeyboardInterrupt):
-        train(net, Interrupted(9), held_out, Schedule(6, 2, 1e-3, 2, 2, 3, loaders=0), outputs(tmp_path / "n"), key={})
-    train(net, samples(painted()), held_out, Schedule(2, 2, 1e-2, 2, 2, 3, loaders=0), outputs(tmp_path / "n"), key={})
+        plan = TrainingPlan(6, 2, 1e-3, 2, 2, 3, loaders=0)
+        train(net, Interrupted(9), held_out, plan, outputs(tmp_path / "n"), key={})
+    plan = TrainingPlan(2, 2, 1e-2, 2, 2, 3, loaders=0)
+    train(net, samples(painted()), held_out, plan, outputs(tmp_path / "n"), key={})
     assert pd.read_csv(tmp_path / "n" / "losses.csv").step.max() == 2
 
 

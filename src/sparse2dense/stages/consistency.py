@@ -8,6 +8,7 @@ from typing import Any
 from sparse2dense.errors import InputError
 from sparse2dense.ops.thresholds import threshold_name, thresholds
 from sparse2dense.stages.downloading import expand_url
+from sparse2dense.stages.training_plan import plan_problems
 
 __all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "threshold_names"]
 
@@ -255,7 +256,7 @@ def context_problems(config: Config) -> Iterator[InputError]:
 
 
 def net_problems(config: Config) -> Iterator[InputError]:
-    """Check the shapes of the nets, and that each finds its input."""
+    """Check the shapes of the nets and how they are trained, and that each finds its input."""
     for name, net in config["nets"].items():
         path = f"nets.{name}"
         if len(net["kernels"]) != len(net["pooling"]) + 1:
@@ -272,6 +273,7 @@ def net_problems(config: Config) -> Iterator[InputError]:
             )
         yield from offset_problems(path, net)
         yield from sample_problems(path, net)
+        yield from plan_problems(net, f"{path}.")
     kind, lift = config["nets"]["2d"]["kind"], config["nets"]["2d_to_3d"]["kind"]
     if not set(LIFT_INPUTS[lift]) <= set(predicted_2d(config)):
         yield InputError(

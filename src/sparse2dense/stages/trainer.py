@@ -6,8 +6,9 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
-from math import cos, pi
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,20 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
+from sparse2dense.errors import InputError
+from sparse2dense.ops.averaging import average_weights
 from sparse2dense.ops.losses import masked_cross_entropy, masked_square_error
 from sparse2dense.ops.unet import UNet
 from sparse2dense.stages.net_kinds import NetDescription
 from sparse2dense.stages.nets import fastest, memory_format, save_net
 from sparse2dense.stages.samples import Sample, Samples
 from sparse2dense.stages.snapshots import draw_snapshot
+from sparse2dense.stages.training_plan import TrainingPlan
 from sparse2dense.volumes.blockwise import atomic_file, partial_path
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash, provenance
 
-__all__ = ["Schedule", "TrainingOutputs", "precision", "train"]
+__all__ = ["TrainingOutputs", "precision", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +41,6 @@ LOSSES = {"descriptors": masked_square_error, "affinities": masked_cross_entropy
 # A squared error of descriptors is some thirty times smaller than a cross entropy of affinities at the same quality.
 LOSS_WEIGHTS = {"descriptors": 10.0, "affinities": 1.0}
 FIELDS = ("step", "seconds", "loss", "validation_loss")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train; steps are optimiser steps, `minutes` ends training early where it is set."""
-
-    iterations: int
-    batch: int
-    learning_rate: float
-    validate_every: int
-    checkpoint_every: int
-    seed: int
-    minutes: float | None = None
-    loaders: int = 1
 
 
 @dataclass(frozen=True)
@@ -88,7 +78,7 @@ def train(
     description: NetDescription,
     samples: Samples,
     validation: Sequence[Sample],
-    schedule: Schedule,
+    plan: TrainingPlan,
     outputs: TrainingOutputs,
     *,
     key: Mapping[str, Any],
@@ -107,47 +97,55 @@ def train(
     """
     folder = partial_path(outputs.checkpoint.parent)
     # With how many processes samples are loaded changes nothing, so a training may go on with other `--cores`.
-    plan = {name: value for name, value in asdict(schedule).items() if name != "loaders"}
-    _prepare(folder, content_hash({**key, "schedule": plan, "net": asdict(description)}))
-    torch.manual_seed(schedule.seed)
+    decisive = {name: value for name, value in asdict(plan).items() if name != "loaders"}
+    _prepare(folder, content_hash({**key, "plan": decisive, "net": asdict(description)}))
+    torch.manual_seed(plan.seed)
     # One process: within a cluster's job Fabric would else look for its neighbours.
     alone = LightningEnvironment()
     fabric = Fabric(accelerator="auto", devices=1, precision=precision(), plugins=alone)  # type: ignore[arg-type]
-    net = fastest(UNet(description.architecture))
-    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=1e-4)
-    run = _Run(folder, net, optimiser, schedule)
+    net = UNet(description.architecture)
+    if plan.channels_last:
+        net = fastest(net)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
+    run = _Run(folder, net, optimiser, plan)
     run.restore()
-    model, optimiser = fabric.setup(net, optimiser)
+    compiled: Any = torch.compile(net) if plan.compile else net
+    model, optimiser = fabric.setup(compiled, optimiser)
+    judged = model if run.averaged is None else fabric.setup_module(run.averaged)
     held_out = [_as_batch([asdict(sample)]) for sample in validation]
     label = f"train {outputs.checkpoint.parent.name}"
     with (
-        Progress(label, schedule.iterations, done=run.step) as progress,
+        Progress(label, plan.iterations, done=run.step) as progress,
         SummaryWriter(folder / "tensorboard") as board,
     ):
-        for batch in _batches(samples, schedule, run.step):
+        for batch in _batches(samples, plan, run.step):
             if run.out_of_time():
-                log.info("%s: stopped after %g minutes as configured", label, schedule.minutes)
+                log.info("%s: stopped after %g minutes as configured", label, plan.minutes)
+                break
+            if run.out_of_patience():
+                log.info("%s: stopped after %d validations without improvement", label, run.unimproved)
                 break
             loss = _step(fabric, model, optimiser, batch, run)
             progress.advance(note=f"loss {run.mean_loss:.4f}")
-            if run.step % schedule.validate_every == 0 or run.step == schedule.iterations:
-                run.validate(fabric, model, held_out, description)
+            if run.step % plan.validate_every == 0 or run.step == plan.iterations:
+                run.validate(fabric, judged, held_out, description)
                 board.add_scalars("loss", {"training": run.mean_loss, "validation": run.validation_loss}, run.step)
             elif run.step % 10 == 0:
                 board.add_scalar("loss/step", loss, run.step)
-            if run.step % schedule.checkpoint_every == 0:
+            if run.step % plan.checkpoint_every == 0:
                 run.save()
-        if run.step % schedule.validate_every and run.step != schedule.iterations:
-            run.validate(fabric, model, held_out, description)
+        if run.step % plan.validate_every and run.step != plan.iterations:
+            run.validate(fabric, judged, held_out, description)
     _finish(folder, outputs, description, run, key)
 
 
 class _Run:
     """The state of a training, on disk and in memory."""
 
-    def __init__(self, folder: Path, net: UNet, optimiser: torch.optim.Optimizer, schedule: Schedule) -> None:
-        self.folder, self.net, self.optimiser, self.schedule = folder, net, optimiser, schedule
-        self.step, self.seconds, self.best = 0, 0.0, float("inf")
+    def __init__(self, folder: Path, net: UNet, optimiser: torch.optim.Optimizer, plan: TrainingPlan) -> None:
+        self.folder, self.net, self.optimiser, self.plan = folder, net, optimiser, plan
+        self.averaged = None if plan.average is None else deepcopy(net).requires_grad_(False)
+        self.step, self.seconds, self.best, self.unimproved = 0, 0.0, float("inf"), 0
         self.mean_loss, self.validation_loss = 0.0, float("inf")
         self.rows: list[dict[str, Any]] = []
         self._since = time.monotonic()
@@ -157,8 +155,12 @@ class _Run:
         return self.seconds + time.monotonic() - self._since
 
     def out_of_time(self) -> bool:
-        """Whether the minutes of the schedule are over."""
-        return self.schedule.minutes is not None and self.elapsed() >= 60 * self.schedule.minutes
+        """Whether the minutes of the plan are over."""
+        return self.plan.minutes is not None and self.elapsed() >= 60 * self.plan.minutes
+
+    def out_of_patience(self) -> bool:
+        """Whether the plan's number of validations in a row brought no improvement."""
+        return self.plan.patience is not None and self.unimproved >= self.plan.patience
 
     def record(self, loss: float) -> None:
         """Count a step and its loss."""
@@ -182,9 +184,11 @@ class _Run:
         self.rows = [r for r in self.rows if r["step"] != self.step]
         self.rows.append({**row, "validation_loss": self.validation_loss})
         log.info("step %d: loss %.4f, validation %.4f", self.step, self.mean_loss, self.validation_loss)
+        self.unimproved += 1
         if self.validation_loss < self.best:
-            self.best = self.validation_loss
-            weights = {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
+            self.best, self.unimproved = self.validation_loss, 0
+            kept = self.net if self.averaged is None else self.averaged
+            weights = {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
             torch.save({"weights": weights, "step": self.step}, self.folder / "best.new")
             (self.folder / "best.new").replace(self.folder / "best.pt")
         if shown is not None:
@@ -195,6 +199,7 @@ class _Run:
         counters = {name: getattr(self, name) for name in _COUNTERS} | {"seconds": self.elapsed()}
         state = {
             "weights": self.net.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "random": torch.get_rng_state(),
             "counters": counters,
@@ -210,6 +215,8 @@ class _Run:
             return
         state = torch.load(path, map_location="cpu", weights_only=True)
         self.net.load_state_dict(state["weights"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
         self.rows = state["rows"]
@@ -218,7 +225,7 @@ class _Run:
         log.info("going on from step %d", self.step)
 
 
-_COUNTERS = ("step", "seconds", "best", "mean_loss", "validation_loss")
+_COUNTERS = ("step", "seconds", "best", "unimproved", "mean_loss", "validation_loss")
 
 
 def _prepare(folder: Path, stamp: str) -> None:
@@ -230,14 +237,14 @@ def _prepare(folder: Path, stamp: str) -> None:
     mark.write_text(stamp)
 
 
-def _batches(samples: Samples, schedule: Schedule, first: int) -> Iterator[dict[str, Any]]:
-    steps = _Steps(samples, schedule.seed, first * schedule.batch, schedule.iterations * schedule.batch)
+def _batches(samples: Samples, plan: TrainingPlan, first: int) -> Iterator[dict[str, Any]]:
+    steps = _Steps(samples, plan.seed, first * plan.batch, plan.iterations * plan.batch)
     return iter(
         DataLoader(
             steps,
-            batch_size=schedule.batch,
-            num_workers=schedule.loaders,
-            prefetch_factor=4 if schedule.loaders else None,
+            batch_size=plan.batch,
+            num_workers=plan.loaders,
+            prefetch_factor=4 if plan.loaders else None,
             collate_fn=_as_batch,
             worker_init_fn=_one_thread,
         )
@@ -269,22 +276,29 @@ def _loss(answer: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> torch
 
 
 def _step(fabric: Fabric, model: Any, optimiser: Any, batch: dict[str, Any], run: _Run) -> float:
-    """One optimiser step with the learning rate that warms up over 2 % of the training and falls along a cosine."""
-    progress = run.step / run.schedule.iterations
-    if run.schedule.minutes is not None:
-        progress = max(progress, run.elapsed() / (60 * run.schedule.minutes))
-    factor = min(progress / 0.02, 1.0) * (0.01 + 0.99 * 0.5 * (1 + cos(pi * min(progress, 1.0))))
+    """One optimiser step, with the learning rate of the plan's schedule."""
+    plan = run.plan
     for group in optimiser.param_groups:
-        group["lr"] = run.schedule.learning_rate * max(factor, 1e-3)
+        group["lr"] = plan.learning_rate_at(run.step, run.elapsed())
     batch = fabric.to_device(batch)
-    batch["input"] = batch["input"].contiguous(memory_format=memory_format(batch["input"].ndim - 2))
+    if plan.channels_last:
+        batch["input"] = batch["input"].contiguous(memory_format=memory_format(batch["input"].ndim - 2))
     optimiser.zero_grad(set_to_none=True)
     loss = _loss(model(batch["input"]), batch)
     fabric.backward(loss)
-    fabric.clip_gradients(model, optimiser, max_norm=1.0)
+    if plan.clip is not None:
+        fabric.clip_gradients(model, optimiser, max_norm=plan.clip)
     optimiser.step()
-    value = float(loss.detach())
+    value, number = float(loss.detach()), run.step + 1
+    if not isfinite(value):
+        raise InputError(
+            f"the loss of step {number} is {value}",
+            allowed="finite losses",
+            remedy="lower `learning_rate`, or limit gradients by `clip`",
+        )
     run.record(value)
+    if run.averaged is not None and plan.average is not None:
+        average_weights(run.averaged.state_dict(), run.net.state_dict(), plan.average, run.step)
     return value
 
 

@@ -1,7 +1,7 @@
 """The three trainings of the workflow: on painted sections, on synthetic labels, on labelled volumes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from sparse2dense.ops.augmentation import Augmentation
 from sparse2dense.stages.net_kinds import NetDescription, describe_net
 from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
 from sparse2dense.stages.slicing import SectionData, read_sections
-from sparse2dense.stages.trainer import Schedule, TrainingOutputs, train
+from sparse2dense.stages.trainer import TrainingOutputs, train
+from sparse2dense.stages.training_plan import TrainingPlan
 from sparse2dense.volumes.volume import open_volume
 
 __all__ = ["train_lift", "train_sections", "train_volume"]
@@ -54,7 +55,7 @@ def train_sections(
     samples = SectionSamples(training, targets, shape, augmentation)
     judge = SectionSamples(held_out, targets, shape, augmentation.none())
     key = {"settings": settings, "validation": validation, "sections": _identities(sections)}
-    train(description, samples, _fixed(judge, seed), _schedule(settings, seed, threads), outputs, key=key)
+    train(description, samples, _fixed(judge, seed), _plan(settings, seed, threads), outputs, key=key)
 
 
 def train_lift(
@@ -74,7 +75,7 @@ def train_lift(
     read = {"downsample": section_settings["downsample"], "input_grow_boundary": section_settings["grow_boundary"]}
     samples = LiftSamples(description, settings["input_shape"], settings["synthetic"], {**settings, **read})
     key = {"settings": settings, "section_settings": section_settings}
-    train(description, samples, _fixed(samples, seed), _schedule(settings, seed, threads), outputs, key=key)
+    train(description, samples, _fixed(samples, seed), _plan(settings, seed, threads), outputs, key=key)
 
 
 def train_volume(
@@ -113,7 +114,7 @@ def train_volume(
     samples = VolumeSamples(opened, targets, shape, augmentation, early)
     judge = VolumeSamples(opened, targets, shape, augmentation.none(), late)
     key = {"settings": settings, "volumes": {name: _identities(dict(enumerate(p))) for name, p in volumes.items()}}
-    train(description, samples, _fixed(judge, seed), _schedule(settings, seed, threads), outputs, key=key)
+    train(description, samples, _fixed(judge, seed), _plan(settings, seed, threads), outputs, key=key)
 
 
 def split_sections(
@@ -167,9 +168,10 @@ def _augmentation(settings: Mapping[str, Any]) -> Augmentation:
     return Augmentation(**values)
 
 
-def _schedule(settings: Mapping[str, Any], seed: int, threads: int) -> Schedule:
-    names = ("iterations", "batch", "learning_rate", "validate_every", "checkpoint_every", "minutes")
-    return Schedule(**{name: settings[name] for name in names}, seed=seed, loaders=max(1, min(8, threads - 1)))
+def _plan(settings: Mapping[str, Any], seed: int, threads: int) -> TrainingPlan:
+    names = {field.name for field in fields(TrainingPlan)} & set(settings)
+    loaders = max(1, min(8, threads - 1))
+    return TrainingPlan(**{name: settings[name] for name in names}, seed=seed, loaders=loaders)
 
 
 def _set_threads(threads: int) -> None:
