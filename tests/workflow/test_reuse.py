@@ -38,7 +38,7 @@ def nets(tmp_path: Path) -> dict[str, Path]:
 
 def test_reused_nets_are_not_trained(tmp_path: Path, nets: dict[str, Path]) -> None:
     """With all nets given, everything to the report is planned without any training or pseudo ground truth."""
-    given = {name: {"checkpoint": {"path": str(path)}} for name, path in nets.items()}
+    given: dict[str, Any] = {name: {"checkpoint": {"path": str(path)}} for name, path in nets.items()}
     given["2d"]["offsets"] = [[-1, 0], [0, -1], [-2, 0]]  # tiny.yaml states others
     change = written(tmp_path, {"nets": given, "evaluate": {"tracks": ["pseudo", "bootstrapped"]}})
     jobs = planned(snakemake(tmp_path, "--dry-run", configfiles=(TINY, change)))

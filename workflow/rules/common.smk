@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import asdict
 
 from snakemake.io import IOFile
 
@@ -11,7 +12,7 @@ from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, threshold_names
 from sparse2dense.stages.downloading import file_name
-from sparse2dense.stages.memory import Allowance, memory_problems
+from sparse2dense.stages.memory import SHARED, Allowance, memory_problems
 from sparse2dense.stages.reusing import FITTING, with_checkpoints
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
@@ -114,6 +115,13 @@ def allowance(name):
         return None
     more = f"ask for more: --set-resources {name}:mem_mb=<MB>"
     return Allowance(given._cores, given.mem_mb, given.get("gpu", 0) > 0, f"the `mem_mb` of the rule {name}", more)
+
+
+def allowances(wildcards):
+    """What a job of every rule that works in blocks gets, as plain data."""
+    shared = {f"{name}{part}" for name in SHARED for part in ("", "_part")}
+    given = {name: allowance(name) for name in sorted({*shared, "make_pseudo_truth"})}
+    return {name: asdict(one) if one is not None else None for name, one in given.items()}
 
 
 def to_train(key):

@@ -186,7 +186,7 @@ def _local_nets(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in ("2d", "2d_to_3d", "3d"):
         net = nets.get(name) if isinstance(nets, dict) else None
         given = net.get("checkpoint") if isinstance(net, dict) else None
-        if isinstance(given, dict) and isinstance(given.get("path"), str):
+        if isinstance(net, dict) and isinstance(given, dict) and isinstance(given.get("path"), str):
             yield name, net
 
 
