@@ -87,4 +87,14 @@ def test_a_net_that_does_not_fit_is_refused_before_anything_runs(tmp_path: Path,
     assert "`nets.2d.offsets` is [[-1, 0], [0, -1], [-3, 0], [0, -3]], but the net in its `checkpoint`" in outcome.text
     assert "what to do: write `offsets: [[-1, 0], [0, -1], [-2, 0]]`" in outcome.text
     assert "Traceback" not in outcome.text
+    own = tmp_path / "results/tiny/nets/2d/checkpoint.pt"
+    own.parent.mkdir(parents=True)
+    nets["2d"].rename(own)
+    change = written(
+        tmp_path, {"nets": {"2d": {"checkpoint": {"path": str(own)}, "offsets": [[-1, 0], [0, -1], [-2, 0]]}}}
+    )
+    outcome = snakemake(tmp_path, "check", configfiles=(TINY, change), check=False)
+    assert outcome.status != 0
+    assert "checkpoint.pt, a result of this run" in outcome.text
+    assert own.exists()
     assert started(outcome) == []

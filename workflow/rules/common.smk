@@ -13,7 +13,7 @@ from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, threshold_names
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.memory import SHARED, Allowance, memory_problems
-from sparse2dense.stages.reusing import FITTING, with_checkpoints
+from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
 

@@ -1,5 +1,8 @@
 """Trained nets used again: fetched, checked, and put where a training would leave its own."""
 
+# Now that the place of results is known: Snakemake would remove the net before it is copied.
+refuse(list(own_results(config["nets"], Path(workflow.pathvars.apply("<results>/nets")))))
+
 
 use rule download as download_net with:
     output:

@@ -15,7 +15,7 @@ from sparse2dense.stages.net_kinds import KINDS, NetDescription, settings_of
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.provenance import plain
 
-__all__ = ["FITTING", "local_problems", "reuse_net", "with_checkpoints"]
+__all__ = ["FITTING", "local_problems", "own_results", "reuse_net", "with_checkpoints"]
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,18 @@ def local_problems(nets: Config, found: Mapping[str, Config]) -> list[InputError
             continue  # said already
         problems += [*lift_misfits(name, description, nets["2d"]), *voxel_misfits(name, description, sizes)]
     return problems
+
+
+def own_results(nets: Config, folder: Path) -> Iterator[InputError]:
+    """Yield a problem for every net that would be copied over itself: `folder` holds the nets of this run."""
+    for name, net in _local_nets({"nets": nets}):
+        path = Path(net["checkpoint"]["path"])
+        if path.resolve().is_relative_to(folder.resolve()):
+            yield InputError(
+                f"`nets.{name}.checkpoint.path` is {path}, a result of this run",
+                allowed="a net of another run, or a file elsewhere",
+                remedy="copy the file out of the results, or give this run another name with `run`",
+            )
 
 
 def misfits(name: str, description: NetDescription, settings: Config) -> Iterator[InputError]:
