@@ -1,5 +1,6 @@
 """Prediction of volumes: without seams, resumable, and refused where net and data don't fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,16 @@ def test_a_net_for_other_voxels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"40.*\n.*allowed.*8"):
         outputs = {"affinities": tmp_path / "affinities.zarr"}
         predict({"raw": volume.path}, checkpoint(tmp_path, "3d_affs"), outputs, block_shape=(8, 8, 8))
+
+
+def test_descriptors_of_another_sigma_are_refused(tmp_path: Path, raw: Path) -> None:
+    """The 2D-to-3D net knows shapes by the sigma of the 2D net it was trained for."""
+    stacked = {head: tmp_path / f"stacked_{head}.zarr" for head in ("descriptors", "affinities")}
+    predict({"raw": raw}, checkpoint(tmp_path, "2d_mtlsd"), stacked, block_shape=(8, 64, 64))
+    told = replace(description("3d_affs_from_2d_mtlsd"), sigma=(5.0, 6.0))
+    save_net(tmp_path / "other.pt", UNet(told.architecture), told, {})
+    with pytest.raises(InputError, match=r"descriptors of sigma \[5\.0, 5\.0\]\n.*\[5\.0, 6\.0\]"):
+        predict(stacked, tmp_path / "other.pt", {"affinities": tmp_path / "a.zarr"}, block_shape=(8, 64, 64))
 
 
 def test_a_broken_checkpoint_is_refused(tmp_path: Path) -> None:

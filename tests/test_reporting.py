@@ -88,6 +88,26 @@ def page(example: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> P
     return output
 
 
+def test_nets_that_were_not_trained_say_where_they_come_from(tmp_path: Path) -> None:
+    """Instead of an empty chart, or beside the charts of the nets that were trained."""
+    record = tmp_path / "reused.json"
+    origin = "https://example.org/a&b/2d.pt"
+    record.write_text(json.dumps({"origin": origin, "sha256": "0f" * 32, "kind": "2d_affs"}))
+    said = f"Net 2d (2d_affs) was not trained here: reused from {origin} , SHA-256 {'0f' * 32}"
+    write_report(tmp_path / "alone.html", **EMPTY, reused={"2d": record})
+    alone = read(tmp_path / "alone.html").text
+    assert said in alone
+    assert "leaves losses.csv" not in alone
+    write_report(tmp_path / "empty.html", **EMPTY)
+    assert "leaves losses.csv" in read(tmp_path / "empty.html").text
+    run = example_run(tmp_path / "run")
+    del run["losses"]["2d"]
+    write_report(tmp_path / "both.html", **run, reused={"2d": record})
+    both = read(tmp_path / "both.html").text
+    assert said in both
+    assert "Net 2d_to_3d 20 steps" in both
+
+
 def test_the_page_opens_with_the_result_of_the_test_volume(page: Path) -> None:
     text = read(page).text
     opening = text[text.index("How to reproduce") : text.index("Scores at the chosen")]  # after the contents

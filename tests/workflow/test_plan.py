@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.workflow.invocation import ROOT, TINY, Job, planned, snakemake, written
+from tests.workflow.invocation import ROOT, TINY, Job, planned, snakemake, started, written
 
 # Which rules read what which rules made, beside pictures and report. Segmentation at the chosen threshold hides behind
 # the checkpoint `choose_threshold` until that has run.
@@ -209,3 +209,15 @@ def test_public_data_is_read_from_files_where_they_are(tmp_path: Path) -> None:
     jobs = planned(snakemake(tmp_path, "prepare", "--dry-run", configfiles=files))
     assert "download" not in {job.rule for job in jobs}
     assert any("data/fib25/cube2_labels.tif" in job.inputs for job in jobs)
+
+
+def test_the_plan_is_shown_whenever_it_is_asked_for(tmp_path: Path) -> None:
+    """Nets, volumes and memory stand on the terminal and in a file, and nothing is computed."""
+    for rules in (["plan", "write_plan"], ["plan"]):
+        outcome = snakemake(tmp_path, "plan")
+        assert started(outcome) == rules
+        text = (tmp_path / "results/tiny/plan.txt").read_text()
+        assert text in outcome.text
+        assert "held_out: 17 x 50 x 44 voxels of 8 x 8 x 8 nm" in text
+    change = written(tmp_path, {"volumes": {"bare": {"phantom": {"shape": [18, 52, 60]}}}})
+    assert "bare: 18 x 52 x 60 voxels" in snakemake(tmp_path, "plan", configfiles=(TINY, change)).text

@@ -51,7 +51,7 @@ rule train_3d_bootstrapped:
         runtime=growing(1440),
     params:
         code=code_hash("stages.training"),
-        net=config["nets"]["3d"],
+        net=to_train("3d"),
         volumes=ANNOTATED + UNLABELLED,
         seed=config["seed"],
     script:
@@ -61,4 +61,4 @@ rule train_3d_bootstrapped:
 rule bootstrap:
     """Target: the 3D net trained on pseudo ground truth."""
     input:
-        once_chosen([rules.train_3d_bootstrapped.output.checkpoint]),
+        once_chosen(["<results>/nets/3d_bootstrapped/checkpoint.pt"]),

@@ -3,22 +3,25 @@
 import json
 import os
 import re
+from dataclasses import asdict
 
 from snakemake.io import IOFile
 
 from sparse2dense.ops.thresholds import threshold_name
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, threshold_names
 from sparse2dense.stages.downloading import file_name
-from sparse2dense.stages.memory import Allowance, memory_problems
+from sparse2dense.stages.memory import SHARED, Allowance, memory_problems
+from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
 
 SCHEMA = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
-REFUSED = problems(config, SCHEMA)
+GIVEN, REFUSED = with_checkpoints(config)
+REFUSED += problems(GIVEN, SCHEMA)
 if not REFUSED:
-    config.update(complete(config, SCHEMA))
+    config.update(complete(GIVEN, SCHEMA))
     if workflow.is_main_process:
         # Here and not in a job, so that nothing has started yet, and nothing already computed is given up.
         REFUSED, FOUND = input_problems(config)
@@ -55,13 +58,16 @@ SKELETON_SCORES = [
     for volume, track in SCORED
     if "skeletons" in config["volumes"][volume]
 ]
-BOOTSTRAPPING = ANNOTATED + UNLABELLED if "bootstrapped" in TRACKS else []
-NETS = ["2d", "2d_to_3d"] + [f"3d_{track}" for track in TRACKS if track != "pseudo"]
+# Nets by the directory they stand in, with their key in the configuration; two tracks share the settings of one.
+KEYS = {"2d": "2d", "2d_to_3d": "2d_to_3d"} | {f"3d_{track}": "3d" for track in TRACKS if track != "pseudo"}
+REUSED = [net for net, key in KEYS.items() if is_reused(config["nets"][key])]
+NETS = [net for net in KEYS if net not in REUSED]
+BOOTSTRAPPING = ANNOTATED + UNLABELLED if "3d_bootstrapped" in NETS else []
 
 
 def either(names):
-    """A regular expression that matches each of `names`."""
-    return "|".join(map(re.escape, names))
+    """A regular expression that matches each of `names`, and nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def growing(base):
@@ -109,6 +115,51 @@ def allowance(name):
         return None
     more = f"ask for more: --set-resources {name}:mem_mb=<MB>"
     return Allowance(given._cores, given.mem_mb, given.get("gpu", 0) > 0, f"the `mem_mb` of the rule {name}", more)
+
+
+def allowances(wildcards):
+    """What a job of every rule that works in blocks gets, as plain data."""
+    shared = {f"{name}{part}" for name in SHARED for part in ("", "_part")}
+    given = {name: allowance(name) for name in sorted({*shared, "make_pseudo_truth"})}
+    return {name: asdict(one) if one is not None else None for name, one in given.items()}
+
+
+def to_train(key):
+    """A parameter: the settings of a net; an error where a trained one is given, which this job would overwrite."""
+
+    def settings(wildcards):
+        if is_reused(config["nets"][key]):
+            raise WorkflowError(f"`nets.{key}.checkpoint` is given, so nothing trains this net.")
+        return {name: value for name, value in config["nets"][key].items() if name != "checkpoint"}
+
+    return settings
+
+
+def checkpoint_source(wildcards):
+    """The file of a trained net: on this machine, or downloaded."""
+    given = config["nets"][KEYS[wildcards.net]]["checkpoint"]
+    return given["path"] if given["path"] is not None else f"<results>/nets/{wildcards.net}/download"
+
+
+def checkpoint_name(wildcards):
+    """The name of a trained net's file in its download; None where it isn't downloaded."""
+    given = config["nets"][KEYS[wildcards.net]]["checkpoint"]
+    return file_name(given["url"]) if given["path"] is None else None
+
+
+def reuse_settings(wildcards):
+    """Where a trained net is, and what it must be; what it is trained like doesn't matter."""
+    settings = config["nets"][KEYS[wildcards.net]]
+    return {key: value for key, value in settings.items() if key in (*FITTING, "checkpoint")}
+
+
+def stated_voxel_sizes(wildcards, input):
+    """Voxel size in nm of every volume whose configuration states it.
+
+    It takes `input` for Snakemake not to compare it with the last time: a further volume makes no net anew.
+    """
+    images = {name: volume.get("phantom") or volume["raw"] for name, volume in config["volumes"].items()}
+    return {name: image["voxel_size"] for name, image in images.items() if image["voxel_size"] is not None}
 
 
 def annotation_settings(wildcards):
@@ -326,6 +377,7 @@ SHOWN = FIGURES | {
     "best": [f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],
     "errors": [f"<results>/{volume}/{track}/errors.csv" for volume in TEST for track in TRACKS],
     "skeletons": SKELETON_SCORES,
+    "reused": [f"<results>/nets/{net}/reused.json" for net in REUSED],
     "losses": [f"<results>/nets/{net}/losses.csv" for net in NETS],
     "snapshots": [f"<results>/nets/{net}/snapshots.png" for net in NETS],
     "filters": [f"<results>/{volume}/pseudo/pseudo_truth.csv" for volume in BOOTSTRAPPING],
@@ -341,7 +393,7 @@ def once_chosen(files):
 
     def inputs(wildcards):
         trained = Path(workflow.pathvars.apply("<results>/nets/3d_bootstrapped/checkpoint.pt"))
-        if config["pseudo_truth"]["threshold"] == "chosen" and trained.exists():
+        if BOOTSTRAPPING and config["pseudo_truth"]["threshold"] == "chosen" and trained.exists():
             checkpoints.choose_threshold.get(track="pseudo")
         return files
 

@@ -22,6 +22,44 @@ rule check:
         "../scripts/check.py"
 
 
+rule write_plan:
+    """Write what a run will do: the nets with their shapes, the volumes with their blocks and memory."""
+    output:
+        text="<results>/plan.txt",
+    log:
+        "<logs>/write_plan/run.log",
+    benchmark:
+        "<benchmarks>/write_plan/run.tsv"
+    # In this process it is known what was found and what jobs get.
+    localrule: True
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.planning"),
+        config={key: config[key] for key in ("volumes", "nets", "predict", "segment", "pseudo_truth", "evaluate")},
+        found=lambda wildcards: FOUND,
+        allowances=allowances,
+    script:
+        "../scripts/write_plan.py"
+
+
+rule plan:
+    """Target: the plan of the run, shown."""
+    input:
+        rules.write_plan.output.text,
+    log:
+        "<logs>/plan/run.log",
+    localrule: True
+    conda:
+        "../../envs/sparse2dense.yaml"
+    shell:
+        "tee {log:q} < {input:q}"
+
+
 rule make_phantom:
     """Generate an EM-like volume and its exact truth."""
     output:

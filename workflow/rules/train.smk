@@ -24,7 +24,7 @@ rule train_2d:
         runtime=growing(720),
     params:
         code=code_hash("stages.training"),
-        net=config["nets"]["2d"],
+        net=to_train("2d"),
         validation={name: config["volumes"][name]["annotation"]["validation"] for name in ANNOTATED},
         seed=config["seed"],
     script:
@@ -52,7 +52,7 @@ rule train_2d_to_3d:
         runtime=growing(720),
     params:
         code=code_hash("stages.training"),
-        net=config["nets"]["2d_to_3d"],
+        net=to_train("2d_to_3d"),
         stacked={key: config["nets"]["2d"][key] for key in ("offsets", "sigma", "downsample", "grow_boundary")},
         seed=config["seed"],
     script:
@@ -84,7 +84,7 @@ rule train_3d_baseline:
         runtime=growing(1440),
     params:
         code=code_hash("stages.training"),
-        net=config["nets"]["3d"],
+        net=to_train("3d"),
         volumes=DENSE,
         seed=config["seed"],
     script:
@@ -94,5 +94,5 @@ rule train_3d_baseline:
 rule train:
     """Target: the 2D net and the 2D-to-3D net."""
     input:
-        rules.train_2d.output.checkpoint,
-        rules.train_2d_to_3d.output.checkpoint,
+        "<results>/nets/2d/checkpoint.pt",
+        "<results>/nets/2d_to_3d/checkpoint.pt",

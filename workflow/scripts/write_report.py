@@ -40,4 +40,5 @@ write_report(
     annotation=inputs["statistics"],
     benchmarks=sorted(Path(snakemake.params.benchmarks).rglob("*.tsv")),
     pseudo_truth=inputs["filters"],
+    reused={path.parent.name: path for path in map(Path, snakemake.input.reused)},
 )

@@ -10,6 +10,7 @@ from typing import Any
 from sparse2dense.errors import InputError
 from sparse2dense.stages.importing import ImportPlan, check_source, plan_import
 from sparse2dense.stages.memory import block_plans
+from sparse2dense.stages.reusing import local_problems
 from sparse2dense.volumes.blockwise import atomic_file
 
 __all__ = ["check_run", "input_problems"]
@@ -63,7 +64,7 @@ def input_problems(config: Mapping[str, Any]) -> tuple[list[InputError], dict[st
             found[name] = {"role": volume["role"], **facts}
             problems += section_problems(name, volume, facts["shape"])
             problems += offset_problems(name, config["nets"], facts["shape"])
-    return problems, found
+    return problems + local_problems(config["nets"], found), found
 
 
 def image_facts(volume: Mapping[str, Any]) -> tuple[dict[str, Any], list[InputError]]:

@@ -10,7 +10,7 @@ from sparse2dense.ops.thresholds import threshold_name, thresholds
 from sparse2dense.stages.downloading import expand_url
 from sparse2dense.stages.training_plan import plan_problems
 
-__all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "threshold_names"]
+__all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "is_reused", "threshold_names"]
 
 Config = Mapping[str, Any]
 SOURCES = ("raw", "truth", "painted", "painted_mask")
@@ -39,6 +39,11 @@ def addresses(source: Config) -> list[str]:
     if url is None or source["path"] is not None:
         return []
     return [address for template in ([url] if isinstance(url, str) else url) for address in expand_url(template)]
+
+
+def is_reused(net: Config) -> bool:
+    """Return whether a block of `nets` names a trained net, so that none is trained."""
+    return net["checkpoint"]["path"] is not None or net["checkpoint"]["url"] is not None
 
 
 def threshold_names(setting: Any) -> list[str]:
@@ -200,14 +205,18 @@ def run_problems(config: Config) -> Iterator[InputError]:
             allowed="at least one",
             remedy="set `role: annotated` on the volume with painted sections",
         )
-    elif "baseline" in config["evaluate"]["tracks"] and not any(map(has_truth, annotated.values())):
+    elif (
+        "baseline" in config["evaluate"]["tracks"]
+        and not is_reused(config["nets"]["3d"])
+        and not any(map(has_truth, annotated.values()))
+    ):
         yield InputError(
             "`evaluate.tracks` has baseline, but no annotated volume has dense `truth`",
             allowed="pseudo, bootstrapped",
             remedy="remove baseline, or add `truth` to an annotated volume",
         )
     sections = [volume.get("annotation", {}).get("sections") for volume in annotated.values()]
-    if all(sections):
+    if all(sections) and not is_reused(config["nets"]["2d"]):
         held_out = sum(volume["annotation"]["validation"] is not None for volume in annotated.values())
         if sum(map(len, sections)) <= held_out:
             yield InputError(
@@ -257,6 +266,12 @@ def context_problems(config: Config) -> Iterator[InputError]:
 
 def net_problems(config: Config) -> Iterator[InputError]:
     """Check the shapes of the nets and how they are trained, and that each finds its input."""
+    if is_reused(config["nets"]["3d"]) and {"bootstrapped", "baseline"} <= set(config["evaluate"]["tracks"]):
+        yield InputError(
+            "`evaluate.tracks` has bootstrapped and baseline, but `nets.3d.checkpoint` gives one net for both",
+            allowed="one of them",
+            remedy="remove a track, or `nets.3d.checkpoint`",
+        )
     for name, net in config["nets"].items():
         path = f"nets.{name}"
         if len(net["kernels"]) != len(net["pooling"]) + 1:
@@ -272,14 +287,34 @@ def net_problems(config: Config) -> Iterator[InputError]:
                 remedy="use 1, 3 or 5",
             )
         yield from offset_problems(path, net)
-        yield from sample_problems(path, net)
-        yield from plan_problems(net, f"{path}.")
+        yield from checkpoint_problems(path, net["checkpoint"])
+        if not is_reused(net):
+            yield from sample_problems(path, net)
+            yield from plan_problems(net, f"{path}.")
     kind, lift = config["nets"]["2d"]["kind"], config["nets"]["2d_to_3d"]["kind"]
     if not set(LIFT_INPUTS[lift]) <= set(predicted_2d(config)):
         yield InputError(
             f"`nets.2d_to_3d.kind` is {lift}, but `nets.2d.kind` {kind} predicts {' and '.join(predicted_2d(config))}",
             allowed=" or ".join(name for name, reads in LIFT_INPUTS.items() if set(reads) <= set(predicted_2d(config))),
             remedy="change one of the two",
+        )
+
+
+def checkpoint_problems(path: str, checkpoint: Config) -> Iterator[InputError]:
+    """Check that a trained net comes from somewhere, and that what the network brings can be told from other files."""
+    if checkpoint["path"] is not None:
+        return
+    if checkpoint["url"] is not None and checkpoint["sha256"] is None:
+        yield InputError(
+            f"`{path}.checkpoint.url` is given without `sha256`",
+            allowed="the checksum of the file beside its address",
+            remedy="add `sha256`, which `sha256sum checkpoint.pt` prints",
+        )
+    if checkpoint["url"] is None and checkpoint["sha256"] is not None:
+        yield InputError(
+            f"`{path}.checkpoint.sha256` is given without `path` or `url`",
+            allowed="the checksum of a file",
+            remedy="say where the file is, or remove `sha256`",
         )
 
 
@@ -313,7 +348,7 @@ def offset_problems(path: str, net: Config) -> Iterator[InputError]:
                 allowed="steps of 0 or less, at least one below 0",
                 remedy="turn its signs",
             )
-        if any(-step >= size for step, size in zip(offset, shape, strict=True)):
+        if not is_reused(net) and any(-step >= size for step, size in zip(offset, shape, strict=True)):
             yield InputError(
                 f"`{path}.offsets` holds {offset}, and `{path}.input_shape` is {shape}",
                 allowed="steps shorter than the sample",

@@ -16,7 +16,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.volumes.blockwise import atomic_file, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
 
-__all__ = ["download", "expand_url", "file_name"]
+__all__ = ["checksum", "download", "expand_url", "file_name"]
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""

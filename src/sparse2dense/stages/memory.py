@@ -11,7 +11,9 @@ from sparse2dense.ops.nearest import reach_in_voxels
 from sparse2dense.stages.net_kinds import describe_net
 from sparse2dense.volumes.grid import chunk_shape, common_multiple, shard_shape, snap_up, tiling
 
-__all__ = ["Allowance", "BlockPlan", "block_plans", "fragment_bytes", "memory_problems", "prediction_bytes"]
+__all__ = [
+    "SHARED", "Allowance", "BlockPlan", "block_plans", "fragment_bytes", "memory_problems", "prediction_bytes",
+]  # fmt: skip
 
 Config = Mapping[str, Any]
 Found = Mapping[str, Mapping[str, Any]]

@@ -8,7 +8,11 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.descriptors import descriptor_channels
 
-__all__ = ["KINDS", "Kind", "NetDescription", "describe_net"]
+__all__ = ["KINDS", "SCALE_TOLERANCE", "Kind", "NetDescription", "describe_net", "description_of", "settings_of"]
+
+
+SCALE_TOLERANCE = 0.25
+"""How far voxels may differ in size from those a net was trained on, relative to these."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,15 @@ class NetDescription:
     sigma: tuple[float, ...]
     voxel_size: tuple[float, ...] | None
 
+    def fits_voxels(self, voxel_size: Sequence[float]) -> bool:
+        """Whether the net was trained on voxels of about this size, nm (z, y, x), or sees no image at all."""
+        if self.voxel_size is None:
+            return True
+        return all(
+            abs(given - trained) <= SCALE_TOLERANCE * trained
+            for given, trained in zip(voxel_size, self.voxel_size, strict=True)
+        )
+
 
 def describe_net(
     settings: Mapping[str, Any],
@@ -100,3 +113,55 @@ def describe_net(
     sigma = source["sigma"]
     size = tuple(float(v) for v in voxel_size) if voxel_size is not None else None
     return NetDescription(settings["kind"], architecture, adjacent, offsets, input_offsets, tuple(sigma), size)
+
+
+def settings_of(description: NetDescription) -> dict[str, Any]:
+    """What a block of `nets` in the configuration says of the net; the inverse of `describe_net`."""
+    architecture, kind = description.architecture, KINDS[description.kind]
+    settings: dict[str, Any] = {
+        "kind": description.kind,
+        "features": architecture.features,
+        "growth": architecture.growth,
+        "pooling": [list(factors) for factors in architecture.pooling],
+        "kernels": [list(kernel) for kernel in architecture.kernels],
+        "normalization": architecture.normalization,
+        "offsets": [list(offset) for offset in description.offsets],
+    }
+    if kind.ndim == 2:
+        settings["adjacent"] = description.adjacent
+    if "raw" in kind.inputs:
+        settings["sigma"] = list(description.sigma)
+    return settings
+
+
+def description_of(fields: Mapping[str, Any]) -> NetDescription:
+    """The description in a checkpoint's plain `fields`, as `dataclasses.asdict` makes them.
+
+    Raises
+    ------
+    InputError
+        Where channels or axes are not those of the net's kind and offsets.
+    KeyError, TypeError, ValueError
+        Where fields are missing, unknown or of another type.
+    """
+    tuples: dict[str, Any] = {name: _as_tuples(value) for name, value in fields.items()}
+    architecture = Architecture(**{name: _as_tuples(value) for name, value in fields["architecture"].items()})
+    description = NetDescription(**{**tuples, "architecture": architecture})
+    section = {"offsets": description.input_offsets, "sigma": description.sigma}
+    lifts = "raw" not in KINDS[description.kind].inputs
+    needed = describe_net(
+        settings_of(description), section_settings=section if lifts else None, voxel_size=description.voxel_size
+    )
+    if needed != description:
+        raise InputError(
+            f"a net of kind {description.kind} with {architecture.in_channels} input channels and heads of "
+            f"{dict(architecture.heads)} channels",
+            allowed=f"{needed.architecture.in_channels} and {dict(needed.architecture.heads)}, by its kind and offsets",
+            remedy="use a checkpoint as a training wrote it",
+        )
+    return description
+
+
+def _as_tuples(value: Any) -> Any:
+    """`value` with tuples for lists, at every depth."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, (list, tuple)) else value

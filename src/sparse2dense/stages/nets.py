@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.unet import UNet
-from sparse2dense.stages.net_kinds import NetDescription
+from sparse2dense.stages.net_kinds import NetDescription, description_of
 from sparse2dense.volumes.blockwise import atomic_file
 
 __all__ = ["fastest", "load_net", "memory_format", "normalised", "save_net"]
@@ -58,18 +57,30 @@ def load_net(path: Path) -> tuple[UNet, NetDescription]:
     Raises
     ------
     InputError
-        Where the file is missing or no checkpoint of this project.
+        Where the file is missing or no checkpoint of this project, or its parts contradict each other.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        fields = dict(content["description"])
+        description = description_of(content["description"])
+        weights = dict(content["weights"])
+        _check_weights(weights, description)
+        net = UNet(description.architecture)
+        net.load_state_dict(weights)
     except Exception as error:
+        reason = error.problem if isinstance(error, InputError) else f"{type(error).__name__}: {error}".split("\n")[0]
         raise InputError(
-            f"{path} can't be read as a checkpoint: {error}",
+            f"{path} can't be read as a checkpoint: {reason}",
             allowed="a checkpoint.pt written by a training rule of this workflow",
             remedy="train the net again, or correct the path",
         ) from error
-    architecture = Architecture(**fields.pop("architecture"))
-    net = UNet(architecture)
-    net.load_state_dict(content["weights"])
-    return net.eval(), NetDescription(architecture=architecture, **fields)
+    return net.eval(), description
+
+
+def _check_weights(weights: Mapping[str, Any], description: NetDescription) -> None:
+    """Refuse weights that are not those of the described net, before memory is taken for it."""
+    with torch.device("meta"):
+        wanted = {name: value.shape for name, value in UNet(description.architecture).state_dict().items()}
+    if {name: value.shape for name, value in weights.items()} != wanted:
+        raise ValueError("its weights are not those of the net it describes")
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        raise ValueError("some of its weights are not finite")

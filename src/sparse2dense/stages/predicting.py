@@ -175,11 +175,13 @@ def _open_inputs(inputs: Mapping[str, Path], description: NetDescription, checkp
                     allowed=f"the offsets {checkpoint} was trained on: {list(description.input_offsets)}",
                     remedy="train the 2D-to-3D net again for these offsets",
                 )
-        if (
-            name == "raw"
-            and description.voxel_size is not None
-            and not np.allclose(volume.voxel_size, description.voxel_size, rtol=0.25)
-        ):
+        if name == "descriptors" and tuple(volume.attributes["sigma"]) != description.sigma:
+            raise InputError(
+                f"{volume.path} holds descriptors of sigma {volume.attributes['sigma']}",
+                allowed=f"the sigma {checkpoint} was trained on: {list(description.sigma)}",
+                remedy="train the 2D-to-3D net again for this sigma",
+            )
+        if name == "raw" and not description.fits_voxels(volume.voxel_size):
             raise InputError(
                 f"{volume.path} has voxels of {volume.voxel_size} nm",
                 allowed=f"within a quarter of {description.voxel_size} nm, on which {checkpoint} was trained",

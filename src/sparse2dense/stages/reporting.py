@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -94,6 +95,7 @@ def write_report(
     pseudo_truth: Sequence[Path] = (),
     errors: Sequence[Path] = (),
     skeletons: Sequence[Path] = (),
+    reused: Mapping[str, Path] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report of a run as one HTML page under 20 MB that loads nothing.
@@ -121,13 +123,16 @@ def write_report(
         beside them that mark the errors.
     skeletons
         `skeleton_scores.csv` of every track of the test volumes that have skeletons.
+    reused
+        Name of each net that was trained elsewhere, and its `reused.json`.
     provenance
         What `volumes.provenance.provenance` returns; made here by default.
 
     Whatever is empty leaves a section that says so. Raises InputError for an unknown section or a missing file.
     """
     tables = [*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth, *errors, *skeletons]
-    check_files(tables, figures)
+    taken = dict(reused or {})
+    check_files([*tables, *taken.values()], figures)
     table, records, by_skeletons = read_scores(scores), read_best(best), read_skeleton_scores(skeletons)
     environment = Environment(
         loader=PackageLoader("sparse2dense.stages", "report_template"),
@@ -151,6 +156,7 @@ def write_report(
         errors=worst_errors(errors),
         figures=embed(figures, test_volumes(config)),
         loss_charts=loss_charts(losses),
+        reused=[{"net": net, **json.loads(file.read_text())} for net, file in taken.items()],
         filters=filter_tables(pseudo_truth),
         rules=with_parts(rules_by_cost(read_benchmarks(benchmarks)), ("seconds", "peak_mb")),
         jobs=rows_of(read_benchmarks(benchmarks)),

@@ -1,0 +1,134 @@
+"""The plan of a run: what it says of nets is what nets do, and what it says of volumes is what stages do."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sparse2dense.ops.unet import UNet
+from sparse2dense.stages.configuration import complete, load_schema
+from sparse2dense.stages.memory import Allowance, block_plans
+from sparse2dense.stages.net_kinds import describe_net
+from sparse2dense.stages.planning import plan_text
+
+SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
+FOUND: dict[str, dict[str, Any]] = {
+    "lab": {"shape": [30, 41, 43], "voxel_size": [40, 4.5, 4]},
+    "large": {"shape": [1000, 3000, 3001], "voxel_size": [40, 4.5, 4]},
+}
+SHAPES = r"(\d+(?: x \d+)*)"
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Small nets whose pooling and kernels differ between axes and levels, and a volume that isn't downloaded yet."""
+    annotation = {"draw": "sections", "sections": [3, 5], "zero": "unlabelled"}
+    flat = {"features": 2, "growth": 2, "pooling": [[2, 2], [3, 2]], "kernels": [[3, 3], [3, 5], [1, 3]]}
+    deep = {"features": 2, "growth": 2, "pooling": [[1, 2, 2], [2, 2, 3]], "kernels": [[1, 3, 3], [3, 3, 1], [3, 3, 3]]}
+    nets: dict[str, Any] = {
+        "2d": {**flat, "input_shape": [96, 96]},
+        "2d_to_3d": {**deep, "input_shape": [8, 32, 36]},
+        "3d": {**deep, "input_shape": [8, 32, 36]},
+    }
+    volumes = {
+        "lab": {"role": "annotated", "phantom": {"shape": [30, 41, 43]}, "annotation": annotation},
+        "large": {"role": "unlabelled", "raw": {"path": "large.tif"}, "jobs": 7},
+        "far": {"role": "unlabelled", "raw": {"url": "https://example.org/far.tif"}},
+    }
+    for net in nets.values():
+        if net is not nets["2d"]:
+            net["offsets"] = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
+    return complete({"volumes": volumes, "nets": nets, **changes}, SCHEMA)
+
+
+def text(full: dict[str, Any]) -> str:
+    """The plan where every job gets two CPUs and 8 GB, but nothing is known of one rule."""
+    given = Allowance(2, 8000, False, "", "")
+    plans = {plan.rule for plan in block_plans(FOUND, full)}
+    return plan_text(full, FOUND, {rule: None if rule == "make_graph" else given for rule in plans})
+
+
+def block_of(text: str, start: str) -> str:
+    """The paragraph that begins with `start`."""
+    (found,) = [part for part in text.split("\n\n") if part.startswith(start)]
+    return found
+
+
+def numbers(found: str) -> tuple[int, ...]:
+    return tuple(map(int, found.split(" x ")))
+
+
+@pytest.mark.parametrize("name", ["2d", "2d_to_3d", "3d"])
+def test_nets_take_and_give_what_the_plan_says(name: str) -> None:
+    """Channels, valid sizes, context and both shapes of a pass are those of the net itself."""
+    full = config()
+    said = block_of(text(full), f"{name}: ")
+    section = full["nets"]["2d"] if name == "2d_to_3d" else None
+    net = UNet(describe_net(full["nets"][name], section_settings=section).architecture).eval()
+
+    def passed(shape: tuple[int, ...], padded: bool = False) -> tuple[int, ...]:
+        with torch.inference_mode():
+            heads = net(torch.zeros(1, *shape), padded).values()
+        (sides,) = {head.shape[2:] for head in heads}
+        return (sum(head.shape[1] for head in heads), *sides)
+
+    convolutions = [
+        layer.weight.numel() for layer in net.modules() if isinstance(layer, (torch.nn.Conv2d, torch.nn.Conv3d))
+    ]
+    assert f"weights       {sum(convolutions):,}" in said
+    least, step = map(numbers, re.findall(rf"valid inputs  {SHAPES} .* pooling {SHAPES}$", said, re.MULTILINE)[0])
+    context = numbers(re.findall(rf"context       {SHAPES} voxels", said)[0])
+    channels = net.architecture.in_channels
+    for times in (0, 1, 3):
+        sides = tuple(a + times * b for a, b in zip(least, step, strict=True))
+        assert passed((channels, *sides))[1:] == tuple(a - 2 * b for a, b in zip(sides, context, strict=True))
+    training = [numbers(shape) for shape in re.findall(rf"training      {SHAPES} -> {SHAPES},", said)[0]]
+    assert passed(training[0], padded=True) == training[1]
+    given, gives = map(numbers, re.findall(rf"{SHAPES} -> {SHAPES} in lab", said)[0])
+    whole = passed(given)
+    assert whole[0] == gives[0]
+    assert all(a <= b < a + c for a, b, c in zip(gives[1:], whole[1:], step, strict=True))
+    if whole != gives:
+        assert f"it gives {' x '.join(map(str, whole[1:]))}, and what is beyond the block is cut off" in said
+    assert f"{context[-1] * 4} nm in lab, large" in said
+    assert "trained in this run" in said
+
+
+def test_volumes_show_every_stage_with_its_memory() -> None:
+    full = config()
+    plan = text(full)
+    assert "far: not known before it is downloaded" in plan
+    lab, large = block_of(plan, "lab: 30 x 41 x 43 voxels of 40 x 4.5 x 4 nm"), block_of(plan, "large: ")
+    assert "each stage shared by 7 jobs" in large
+    assert "a file of its own" not in lab
+    for found in block_plans(FOUND, full):
+        rule = found.rule.removesuffix("_part")
+        row = next(line for line in (lab if found.volume == "lab" else large).splitlines() if f"  {rule} " in line)
+        assert " x ".join(map(str, found.block)) in row
+        assert " x ".join(map(str, found.halo)) in row
+        needs = "-" if found.rule == "make_graph" else f"{found.megabytes(2, False) / 1e3:.1f}"
+        assert row.split()[-2] == needs
+    assert "  shard: " in large
+    assert "  shard: " not in lab
+
+
+def test_rounded_blocks_are_explained_and_others_are_not() -> None:
+    plan = text(config(predict={"block": [16, 96, 130]}, segment={"block": [60, 100, 100]}))
+    large = block_of(plan, "large: ")
+    (told,) = re.findall(r"predict_2d_to_3d.*: (.*) instead of 16 x 96 x 130 \(`predict.block`\): (.*)", large)
+    assert told == ("16 x 128 x 384", "whole chunks of 16 x 128 x 128, and multiples of the total pooling 2 x 4 x 6")
+    assert "segment.block" not in large
+    assert "it covers the volume" in block_of(plan, "lab: ")
+    even = text(config(predict={"block": [16, 384, 384]}, segment={"block": [64, 128, 128]}))
+    assert "instead of" not in block_of(even, "large: ")
+
+
+def test_a_reused_net_is_said_to_be_one() -> None:
+    """Nothing is said of a training that doesn't take place, nor of a net that no track uses."""
+    full = config(evaluate={"tracks": ["pseudo"]})
+    full["nets"]["2d"]["checkpoint"]["path"] = "other/nets/2d/checkpoint.pt"
+    plan = text(full)
+    assert "2d: 2d_mtlsd, reused from other/nets/2d/checkpoint.pt" in plan
+    assert "training" not in block_of(plan, "2d: ")
+    assert "\n3d: " not in plan
