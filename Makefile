@@ -2,13 +2,16 @@
 # make test        tests that need no more than minutes
 # make lint        style of Python and Snakemake files, types
 # make benchmark   speed and quality against peers
+# make benchmark-peers  installs those peers that need old packages into an environment of their own
 # make clean       removes what tools left behind, never results
 # make lock        pins the newest versions that pyproject.toml allows
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 
-.PHONY: run test lint benchmark clean lock
+PEERS := benchmarks/peers/.venv
+
+.PHONY: run test lint benchmark benchmark-peers clean lock
 
 run: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -27,9 +30,11 @@ lint: .venv/installed
 benchmark: .venv/installed
 	$(BIN)/python -m benchmarks
 
+benchmark-peers: $(PEERS)/installed
+
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path "*/.venv/*" -prune -exec rm -rf {} +
 
 # A half-installed environment has no `installed` and is made anew.
 .venv/installed: requirements.lock
@@ -37,6 +42,12 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
+	touch $@
+
+$(PEERS)/installed: benchmarks/peers/requirements.lock
+	rm -rf $(PEERS)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --disable-pip-version-check --quiet -r $<
 	touch $@
 
 lock:

@@ -25,7 +25,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def python_files() -> list[Path]:
     """All Python files of the project."""
     folders = ("src", "tests", "benchmarks", "workflow")
-    return sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py"))
+    files = (file for folder in folders for file in (ROOT / folder).rglob("*.py"))
+    return sorted(file for file in files if ".venv" not in file.parts)
 
 
 def imports(file: Path) -> Iterator[str]:
