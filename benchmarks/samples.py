@@ -184,7 +184,7 @@ def write_inputs(folder: Path, shape: tuple[int, int, int], objects: int, painte
         create_volume(folder / name, shape, values.dtype, voxel_size=VOXEL_SIZE, labels=name == "labels")[...] = values
     slice_sections(folder / "raw", folder / "labels", folder / "unlabelled", folder / "sections")
     group = zarr.create_group(folder / "peers.zarr", zarr_format=2)
-    place = {"resolution": list(VOXEL_SIZE), "offset": [0, 0, 0]}
+    place: dict[str, Any] = {"resolution": list(VOXEL_SIZE), "offset": [0, 0, 0]}
     for name, values in {**arrays, "all_labels": labels, "all_unlabelled": np.ones_like(mask)}.items():
         group.create_array(name, data=values, chunks=(1, 128, 128), attributes=place)
 

@@ -45,8 +45,13 @@ def test_our_lift_samples(tmp_path: Path) -> None:
 
 
 def test_warm_up_is_not_timed() -> None:
-    drawn = []
-    found = json.loads(timed(lambda: drawn.append(0) or {"a": np.zeros((2, 3))}, 2, 3))
+    drawn: list[int] = []
+
+    def draw() -> dict[str, np.ndarray]:
+        drawn.append(1)
+        return {"a": np.zeros((2, 3))}
+
+    found = json.loads(timed(draw, 2, 3))
     assert len(drawn) == 5 and len(found["seconds"]) == 3 and found["shapes"] == {"a": [2, 3]}
 
 
