@@ -1,7 +1,6 @@
 """The configuration with its defaults, lists of volumes by role, and how resources grow; no rules."""
 
 import json
-import os
 import re
 from dataclasses import asdict
 
@@ -12,7 +11,7 @@ from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, threshold_names
 from sparse2dense.stages.downloading import file_name
-from sparse2dense.stages.memory import SHARED, Allowance, memory_problems
+from sparse2dense.stages.memory import SHARED, Allowance, memory_problems, this_machine
 from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
@@ -108,9 +107,7 @@ def allowance(name):
     except WorkflowError:
         return None  # somebody's own --set-resources with a function of the input
     if workflow.local_exec:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
-        gpu = any(Path("/dev").glob("nvidia[0-9]*"))
-        return Allowance(given._cores, memory, gpu, "the memory of this machine", "a machine with more memory")
+        return this_machine(given._cores)
     if not isinstance(given.get("mem_mb"), int):
         return None
     more = f"ask for more: --set-resources {name}:mem_mb=<MB>"

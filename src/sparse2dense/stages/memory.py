@@ -1,8 +1,10 @@
 """Blocks, shards, halos and memory of every stage that works in blocks, from the configuration before anything runs."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from sparse2dense.errors import InputError
@@ -12,8 +14,15 @@ from sparse2dense.stages.net_kinds import describe_net
 from sparse2dense.volumes.grid import chunk_shape, common_multiple, shard_shape, snap_up, tiling
 
 __all__ = [
-    "SHARED", "Allowance", "BlockPlan", "block_plans", "fragment_bytes", "memory_problems", "prediction_bytes",
-]  # fmt: skip
+    "SHARED",
+    "Allowance",
+    "BlockPlan",
+    "block_plans",
+    "fragment_bytes",
+    "memory_problems",
+    "prediction_bytes",
+    "this_machine",
+]
 
 Config = Mapping[str, Any]
 Found = Mapping[str, Mapping[str, Any]]
@@ -55,6 +64,13 @@ class Allowance:
     gpu: bool
     origin: str
     remedy: str
+
+
+def this_machine(threads: int) -> Allowance:
+    """Return what a job with so many CPUs gets where it runs on this machine."""
+    megabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
+    gpu = any(Path("/dev").glob("nvidia[0-9]*"))
+    return Allowance(threads, megabytes, gpu, "the memory of this machine", "a machine with more memory")
 
 
 @dataclass(frozen=True)

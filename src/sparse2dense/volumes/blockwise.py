@@ -83,6 +83,7 @@ class Manifest:
         create([draft / output.name for output in self.outputs])
         (draft / MANIFEST / "done").mkdir(parents=True)
         (draft / MANIFEST / "failed").mkdir()
+        (draft / MANIFEST / "running").mkdir()
         try:
             draft.rename(self.root)
         except OSError:
@@ -123,6 +124,24 @@ class Manifest:
         """Give failed blocks another chance."""
         for index in self.failed(blocks):
             (self.folder / "failed" / f"{index}.json").unlink()
+
+    @contextmanager
+    def attempt(self, part: Part | None) -> Iterator[None]:
+        """Note that a job is at work; one that was killed leaves its note, which the next one of its part finds."""
+        name = "whole" if part is None else f"{part[0]}-of-{part[1]}"
+        note = self.folder / "running" / name
+        if note.exists():
+            (self.folder / "killed").touch()
+        note.touch()
+        yield
+        note.unlink()
+
+    def sweep(self) -> None:
+        """Remove drafts of chunks that a killed job was writing; Zarr gives them a new name each time."""
+        if (self.folder / "killed").exists():
+            for partial in self.partials:
+                for draft in partial.rglob("*.partial"):
+                    remove(draft)
 
     def finish(self) -> None:
         """Give the outputs their names.
@@ -199,12 +218,13 @@ def run_blockwise(
     manifest.forget_failures(mine)
     done = manifest.done()
     left = [block for block in mine if block.index not in done]
-    with Progress(label, len(mine), len(mine) - len(left)) as progress:
+    with manifest.attempt(part), Progress(label, len(mine), len(mine) - len(left)) as progress:
         if workers == 1 or len(left) < 2:
             compute_here(manifest, work, left, progress)
         else:
             compute_in_workers(manifest, work, left, progress, min(workers, len(left)))
     if part is None:
+        manifest.sweep()
         if conclude is not None:
             conclude(manifest.partials)
         manifest.finish()
