@@ -243,6 +243,23 @@ def test_workers_end_with_a_killed_job_and_the_next_goes_on(tmp_path: Path) -> N
     assert content(output) == {str(index): "x" for index in range(40)}
 
 
+@pytest.mark.parametrize("part", [None, (0, 2)])
+def test_drafts_that_a_stopped_job_leaves_are_swept(tmp_path: Path, part: tuple[int, int] | None) -> None:
+    """Zarr writes a chunk beside its place first, under a new name each time; what remains there is in no result."""
+    output = tmp_path / "out.zarr"
+
+    def stopped(paths: Sequence[Path], block: Block) -> None:
+        (paths[0] / "chunk.0123.partial").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_blockwise(output, {}, create_folders, stopped, TILES, label="test", part=part)
+    if part is not None:
+        run_blockwise(output, {}, create_folders, writer("x"), TILES, label="test", part=part)
+    run_blockwise(output, {}, create_folders, writer("x"), TILES, label="test")
+    assert content(output) == whole("x")
+
+
 def test_parts_share_the_blocks_and_a_last_job_only_finishes(tmp_path: Path) -> None:
     tiles, output, parts = blocks((7,), (1,)), tmp_path / "out.zarr", 3
     log: list[int] = []
