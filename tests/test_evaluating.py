@@ -149,7 +149,7 @@ def test_only_painted_sections_count(segmented: Path) -> None:
     segments = look_up(nearest_labels(fragments, VOXEL_SIZE, 32), *cut)
     expected = score(overlaps(truth, segments, (mask > 0) & interior(truth, (0, 2, 2))))
     assert found["interior", "0.3"] == pytest.approx(_named(expected))
-    with pytest.raises(InputError, match=r"mask .* covers"):
+    with pytest.raises(InputError, match=r"covers .* not the same place"):
         save(segmented / "mask.zarr", mask[1:])
         scored(segmented, "truth.zarr", mask=segmented / "mask.zarr")
 

@@ -146,7 +146,7 @@ def test_a_stopped_job_keeps_its_finished_blocks(finished: Path, stop: str) -> N
         subprocess.run(["scancel", job], check=True)
         assert run.wait(timeout=600) != 0, log.read_text()
         assert not (finished / FRAGMENTS).exists()
-        assert first_part("CANCELLED") == [job]
+        assert job in first_part("CANCELLED")
         before = marked(finished, first)
         assert len(before) < len(first)
         outcome = snakemake(finished, str(FRAGMENTS), *options, configfiles=(TINY, shared))
@@ -157,7 +157,7 @@ def test_a_stopped_job_keeps_its_finished_blocks(finished: Path, stop: str) -> N
         wait_for(lambda: first_part("PENDING") == [job], run, log)
         subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
         assert run.wait(timeout=600) == 0, log.read_text()
-        assert first_part("COMPLETED") == [job]
+        assert job in first_part("COMPLETED")
     again = re.search(r": (\d+) of (\d+) done before", (logs / "held_out.pseudo.0-of-2.log").read_text())
     assert again
     assert len(before) <= int(again[1]) < int(again[2]) == len(first)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.fragments import nearest_channels
 from sparse2dense.ops.graph import RegionGraph, region_graph, scale_of
@@ -20,7 +19,7 @@ from sparse2dense.volumes.graph_pieces import save_piece, sums_of_pieces
 from sparse2dense.volumes.grid import Block, blocks, clip, within
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import growing_table, read_table, table_facts, write_table
-from sparse2dense.volumes.volume import open_volume
+from sparse2dense.volumes.volume import open_beside, open_volume
 
 __all__ = ["make_graph", "make_lut", "make_merge_tree", "read_graph", "read_merge_tree", "read_partitions"]
 
@@ -62,14 +61,9 @@ def make_graph(
 
     Raises InputError when offsets are missing, or the fragments lie elsewhere.
     """
-    source, parts = open_volume(affinities), open_volume(fragments)
+    source = open_volume(affinities)
     offsets, shape = offsets_of(source), source.spatial_shape
-    if parts.shape != shape or not np.allclose(parts.extent, source.extent):
-        raise InputError(
-            f"fragments {fragments} cover {parts.extent} nm, {affinities} {source.extent} nm",
-            allowed="the same place, voxel size and shape",
-            remedy="make the fragments from these affinities",
-        )
+    open_beside(source, fragments)
     channels = list(range(len(offsets))) if long_range else nearest_channels(offsets)
     links = [offsets[channel] for channel in channels]
     settings = {"histogram": histogram, "long_range": long_range, "offsets": links}

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.ops.interior import interior
 from sparse2dense.ops.nearest import nearest_at, reach_in_voxels
-from sparse2dense.stages.segmenting import mask_of
 from sparse2dense.volumes.grid import Block, Box, blocks, clip, grow, moved, within
-from sparse2dense.volumes.volume import Volume, open_volume
+from sparse2dense.volumes.volume import Volume, open_beside, open_volume
 
 __all__ = ["Compared", "Comparison", "shared_boxes"]
 
@@ -81,7 +80,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if self.mask is not None:
-            mask_of(open_volume(self.truth), self.mask)
+            open_beside(open_volume(self.truth), self.mask)
         _ = self.boxes
 
     @cached_property

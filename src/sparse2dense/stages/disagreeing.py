@@ -29,7 +29,7 @@ from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
 from sparse2dense.volumes.grid import Block, Box, blocks, clip, snap_up, within
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table, table_facts, write_table
-from sparse2dense.volumes.volume import Volume, open_volume
+from sparse2dense.volumes.volume import Volume, open_beside, open_volume
 
 __all__ = ["choose_agreeing", "count_links", "measure_disagreement", "read_sweep", "sweep_disagreement"]
 
@@ -68,7 +68,7 @@ def count_links(
     """
     source = open_volume(affinities)
     offsets, shape = offsets_of(source), source.spatial_shape
-    _beside(source, fragments)
+    open_beside(source, fragments)
     channels = far_channels(offsets, source.voxel_size)
     far = [offsets[channel] for channel in channels]
     inputs = {"affinities": affinities, "fragments": fragments}
@@ -233,7 +233,7 @@ def measure_disagreement(
     Raises InputError when a prediction lies elsewhere, or carries neither offsets nor sigma.
     """
     grid = open_volume(fragments)
-    halos = [_halo(_beside(grid, path), downsample) for path in predictions.values()]
+    halos = [_halo(open_beside(grid, path), downsample) for path in predictions.values()]
     segments_of = read_table(lut, "fragment", "segment")
     inputs = {"fragments": fragments, "lut": lut, **predictions}
     record = provenance("measure_disagreement", {"downsample": downsample}, inputs)
@@ -271,18 +271,6 @@ def measure_disagreement(
     key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
     label = f"disagreement {outputs[0].parent.name}"
     run_blockwise(list(outputs), key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
-
-
-def _beside(grid: Volume, path: Path) -> Volume:
-    """Open another volume of the same place; InputError when it lies elsewhere or has other voxels."""
-    volume = open_volume(path)
-    if volume.spatial_shape != grid.spatial_shape or not np.allclose(volume.extent, grid.extent):
-        raise InputError(
-            f"{path} covers {volume.extent} nm, {grid.path} {grid.extent} nm: not the same place",
-            allowed="the same place, voxel size and shape",
-            remedy="delete both, so that they are made from the same image",
-        )
-    return volume
 
 
 def _halo(predicted: Volume, downsample: int) -> tuple[int, ...]:

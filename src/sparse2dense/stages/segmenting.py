@@ -17,9 +17,9 @@ from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, clip, shard_shape, snap_up, tiling, within
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.tables import read_table
-from sparse2dense.volumes.volume import Volume, create_volume, open_volume
+from sparse2dense.volumes.volume import Volume, create_volume, open_beside, open_volume
 
-__all__ = ["make_fragments", "mask_of", "offsets_of", "write_segmentation"]
+__all__ = ["make_fragments", "offsets_of", "write_segmentation"]
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def make_fragments(
         settings |= mutex
         channels = section_channels(offsets) if per_section else list(range(len(offsets)))
     if mask is not None:
-        mask_of(source, mask)
+        open_beside(source, mask)
     tile, chunks = tiling(shape, block_shape, chunk_shape(shape, source.voxel_size))
     inputs = {"affinities": affinities, **({} if mask is None else {"mask": mask})}
     record = provenance("make_fragments", {**settings, "block_shape": block_shape, "context": context}, inputs)
@@ -131,18 +131,6 @@ def offsets_of(affinities: Volume) -> list[list[int]]:
             remedy="predict the affinities with a net of this project, or add the attribute",
         )
     return [[int(step) for step in offset] for offset in offsets]
-
-
-def mask_of(grid: Volume, mask: Path) -> Volume:
-    """Open the mask of a volume; InputError when it lies elsewhere or has other voxels."""
-    volume = open_volume(mask)
-    if volume.spatial_shape != grid.spatial_shape or not np.allclose(volume.extent, grid.extent):
-        raise InputError(
-            f"mask {mask} covers {volume.extent} nm, {grid.path} {grid.extent} nm",
-            allowed="the same place, voxel size and shape",
-            remedy="make the mask from the volume it belongs to",
-        )
-    return volume
 
 
 def write_segmentation(

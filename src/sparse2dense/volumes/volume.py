@@ -14,7 +14,7 @@ from zarr.codecs import ZstdCodec
 from sparse2dense.errors import InputError
 from sparse2dense.volumes.grid import Box, chunk_shape
 
-__all__ = ["Volume", "create_volume", "open_volume", "pad_indices"]
+__all__ = ["Volume", "create_volume", "open_beside", "open_volume", "pad_indices"]
 
 LEVEL = "0"
 OWN_ATTRIBUTES = ("voxel_size", "offset", "axis_names", "units")
@@ -259,6 +259,18 @@ def open_volume(path: Path, mode: Literal["r", "r+"] = "r") -> Volume:
     facts: dict[str, Any] = array.attrs.asdict()
     axes = "".join(name.removesuffix("^") for name in facts["axis_names"])
     return Volume(path, array, tuple(map(float, facts["voxel_size"])), tuple(map(float, facts["offset"])), axes)
+
+
+def open_beside(grid: Volume, path: Path) -> Volume:
+    """Open the volume of the same place and voxels as another; InputError when it lies elsewhere."""
+    volume = open_volume(path)
+    if volume.spatial_shape != grid.spatial_shape or not np.allclose(volume.extent, grid.extent):
+        raise InputError(
+            f"{path} covers {volume.extent} nm, {grid.path} {grid.extent} nm: not the same place",
+            allowed="the same place, voxel size and shape",
+            remedy="make both from the same image: delete what was made from another one",
+        )
+    return volume
 
 
 def not_a_volume(path: Path) -> InputError:
