@@ -29,7 +29,7 @@ resource_scopes:
 
 wildcard_constraints:
     volume=either(VOLUMES),
-    track="pseudo|bootstrapped|baseline",
+    track=either(["pseudo", *BOOTSTRAPPED, "baseline"]),
     threshold=r"best|chosen|agreeing|\d+|\d+\.\d*[1-9]",
     part=r"\d+-of-\d+",
 

@@ -1,4 +1,4 @@
-"""The segmentation of the pseudo track, cleaned, as ground truth of a 3D net on raw."""
+"""The segmentation of a track, cleaned, as ground truth of a 3D net on raw; its own segmentation for the next round."""
 
 
 rule make_pseudo_truth:
@@ -6,13 +6,13 @@ rule make_pseudo_truth:
     input:
         segmentation=pseudo_segmentation,
     output:
-        pseudo_truth=directory("<results>/{volume}/pseudo/pseudo_truth.zarr"),
-        mask=directory("<results>/{volume}/pseudo/pseudo_truth_mask.zarr"),
-        counts="<results>/{volume}/pseudo/pseudo_truth.csv",
+        pseudo_truth=directory("<results>/{volume}/{track}/pseudo_truth.zarr"),
+        mask=directory("<results>/{volume}/{track}/pseudo_truth_mask.zarr"),
+        counts="<results>/{volume}/{track}/pseudo_truth.csv",
     log:
-        "<logs>/make_pseudo_truth/{volume}.log",
+        "<logs>/make_pseudo_truth/{volume}.{track}.log",
     benchmark:
-        "<benchmarks>/make_pseudo_truth/{volume}.tsv"
+        "<benchmarks>/make_pseudo_truth/{volume}.{track}.tsv"
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 2
@@ -28,20 +28,22 @@ rule make_pseudo_truth:
 
 
 rule train_3d_bootstrapped:
-    """Train the 3D net on the pseudo ground truth of annotated and unlabelled volumes."""
+    """Train the 3D net of a round on the pseudo ground truth of annotated and unlabelled volumes."""
     input:
         raw=expand("<results>/{volume}/raw.zarr", volume=ANNOTATED + UNLABELLED),
-        labels=expand(rules.make_pseudo_truth.output.pseudo_truth, volume=ANNOTATED + UNLABELLED),
-        mask=expand(rules.make_pseudo_truth.output.mask, volume=ANNOTATED + UNLABELLED),
+        labels=learnt_from(rules.make_pseudo_truth.output.pseudo_truth),
+        mask=learnt_from(rules.make_pseudo_truth.output.mask),
     output:
-        checkpoint="<results>/nets/3d_bootstrapped/checkpoint.pt",
-        losses="<results>/nets/3d_bootstrapped/losses.csv",
-        snapshots="<results>/nets/3d_bootstrapped/snapshots.png",
-        tensorboard=directory("<results>/nets/3d_bootstrapped/tensorboard"),
+        checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
+        losses="<results>/nets/3d_{track}/losses.csv",
+        snapshots="<results>/nets/3d_{track}/snapshots.png",
+        tensorboard=directory("<results>/nets/3d_{track}/tensorboard"),
     log:
-        "<logs>/train_3d_bootstrapped/3d_bootstrapped.log",
+        "<logs>/train_3d_bootstrapped/3d_{track}.log",
     benchmark:
-        "<benchmarks>/train_3d_bootstrapped/3d_bootstrapped.tsv"
+        "<benchmarks>/train_3d_bootstrapped/3d_{track}.tsv"
+    wildcard_constraints:
+        track=either(BOOTSTRAPPED),
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8
@@ -59,6 +61,6 @@ rule train_3d_bootstrapped:
 
 
 rule bootstrap:
-    """Target: the 3D net trained on pseudo ground truth."""
+    """Target: the 3D nets of all rounds, trained on pseudo ground truth."""
     input:
-        once_chosen(["<results>/nets/3d_bootstrapped/checkpoint.pt"]),
+        once_chosen([f"<results>/nets/3d_{track}/checkpoint.pt" for track in BOOTSTRAPPED]),

@@ -13,6 +13,7 @@ from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, i
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.memory import SHARED, Allowance, memory_problems, this_machine
 from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
+from sparse2dense.stages.rounds import bootstrapped_tracks, run_tracks
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
 
@@ -40,7 +41,10 @@ ANNOTATED, UNLABELLED, TEST = (
     for role in ("annotated", "unlabelled", "test")
 )
 DENSE = [name for name in ANNOTATED if {"truth", "phantom"} & set(config["volumes"][name])]
-TRACKS = config["evaluate"]["tracks"]
+# The track of every round, and the one whose segmentation it learns from.
+BOOTSTRAPPED = bootstrapped_tracks(config["rounds"])
+LEARNT_FROM = dict(zip(BOOTSTRAPPED, ["pseudo", *BOOTSTRAPPED]))
+TRACKS = run_tracks(config["evaluate"]["tracks"], config["rounds"])
 MUTEX = config["segment"]["method"] == "mutex"
 # What gives the segments of every threshold.
 PARTITIONS = "<results>/{volume}/{track}/" + ("graph" if MUTEX else "merge_tree.parquet")
@@ -49,7 +53,7 @@ PREDICTED_3D = PREDICTED[config["nets"]["3d"]["kind"]]
 LIFTED = LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]]
 # Tracks and the volumes they are followed on: scored where there is a reference, else only for pseudo ground truth.
 SCORED = [(volume, track) for volume in ANNOTATED + TEST for track in TRACKS]
-UNSCORED = [(volume, "pseudo") for volume in UNLABELLED]
+UNSCORED = [(volume, track) for volume in UNLABELLED for track in LEARNT_FROM.values()]
 FOLLOWED = SCORED + UNSCORED
 # Scores by skeletons, of every track on the test volumes that have them.
 SKELETON_SCORES = [
@@ -61,12 +65,21 @@ SKELETON_SCORES = [
 KEYS = {"2d": "2d", "2d_to_3d": "2d_to_3d"} | {f"3d_{track}": "3d" for track in TRACKS if track != "pseudo"}
 REUSED = [net for net, key in KEYS.items() if is_reused(config["nets"][key])]
 NETS = [net for net in KEYS if net not in REUSED]
-BOOTSTRAPPING = ANNOTATED + UNLABELLED if "3d_bootstrapped" in NETS else []
+# Volumes and tracks whose segmentation becomes pseudo ground truth.
+BOOTSTRAPPING = (
+    [(volume, track) for track in LEARNT_FROM.values() for volume in ANNOTATED + UNLABELLED]
+    if "3d_bootstrapped" in NETS
+    else []
+)
 
 
 def either(names):
     """A regular expression that matches each of `names`, and nothing where there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"
+
+
+# Tracks of a 3D net on raw.
+ON_RAW = either([*BOOTSTRAPPED, "baseline"])
 
 
 def growing(base):
@@ -333,17 +346,27 @@ def scored_per_section(wildcards):
     return annotation["draw"] == "painted" if annotation["linked"] is None else not annotation["linked"]
 
 
+def pseudo_threshold(track):
+    """The threshold of a track's segmentation for pseudo ground truth; only that of the pseudo track can be given."""
+    return config["pseudo_truth"]["threshold"] if track == "pseudo" else "chosen"
+
+
 def pseudo_segmentation(wildcards):
     """The segmentation that pseudo ground truth is made from.
 
     It is named by its threshold, not `chosen`: more thresholds then lead to new pseudo ground truth, and a new
     training, only where another one is chosen.
     """
-    threshold = config["pseudo_truth"]["threshold"]
+    threshold = pseudo_threshold(wildcards.track)
     if threshold == "chosen":
-        with checkpoints.choose_threshold.get(track="pseudo").output.json.open() as file:
+        with checkpoints.choose_threshold.get(track=wildcards.track).output.json.open() as file:
             threshold = json.load(file)["threshold"]
-    return f"<results>/{wildcards.volume}/pseudo/segmentation/{threshold_name(threshold)}.zarr"
+    return f"<results>/{wildcards.volume}/{wildcards.track}/segmentation/{threshold_name(threshold)}.zarr"
+
+
+def learnt_from(output):
+    """An input function: an output of `make_pseudo_truth`, of all volumes, that the net of a round learns from."""
+    return lambda wildcards: expand(output, volume=ANNOTATED + UNLABELLED, track=LEARNT_FROM[wildcards.track])
 
 
 def truth_of_test(wildcards):
@@ -363,7 +386,7 @@ def figures():
         "affinities": [f"{volume}/{track}/figures/affinities" for volume, track in FOLLOWED],
         "fragments": [f"{volume}/{track}/figures/fragments" for volume, track in FOLLOWED],
         "segmentation": last,
-        "pseudo_truth": [f"{volume}/pseudo/figures/pseudo_truth" for volume in BOOTSTRAPPING],
+        "pseudo_truth": [f"{volume}/{track}/figures/pseudo_truth" for volume, track in BOOTSTRAPPING],
     }
     return {section: [f"<results>/{name}.png" for name in names] for section, names in shown.items()}
 
@@ -377,7 +400,7 @@ SHOWN = FIGURES | {
     "reused": [f"<results>/nets/{net}/reused.json" for net in REUSED],
     "losses": [f"<results>/nets/{net}/losses.csv" for net in NETS],
     "snapshots": [f"<results>/nets/{net}/snapshots.png" for net in NETS],
-    "filters": [f"<results>/{volume}/pseudo/pseudo_truth.csv" for volume in BOOTSTRAPPING],
+    "filters": [f"<results>/{volume}/{track}/pseudo_truth.csv" for volume, track in BOOTSTRAPPING],
 }
 
 
@@ -385,13 +408,15 @@ def once_chosen(files):
     """An input function for `files`, which may follow from pseudo ground truth.
 
     Snakemake plans all that follows a job that must run, here from other thresholds to a new training. Once the 3D net
-    is trained, the plan therefore ends at the choice of the threshold and goes on from there: mostly with the old one.
+    of a round is trained, the plan therefore ends at the choice of the threshold and goes on from there: mostly with
+    the old one.
     """
 
     def inputs(wildcards):
-        trained = Path(workflow.pathvars.apply("<results>/nets/3d_bootstrapped/checkpoint.pt"))
-        if BOOTSTRAPPING and config["pseudo_truth"]["threshold"] == "chosen" and trained.exists():
-            checkpoints.choose_threshold.get(track="pseudo")
+        for track, former in LEARNT_FROM.items() if BOOTSTRAPPING else ():
+            trained = Path(workflow.pathvars.apply(f"<results>/nets/3d_{track}/checkpoint.pt"))
+            if pseudo_threshold(former) == "chosen" and trained.exists():
+                checkpoints.choose_threshold.get(track=former)
         return files
 
     return inputs

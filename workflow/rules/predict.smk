@@ -88,7 +88,7 @@ rule predict_3d:
         checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
         parts=parts(f"<results>/{{volume}}/{{track}}/{PREDICTED_3D[0]}.zarr"),
     output:
-        [directory(f"<results>/{{volume}}/{{track,bootstrapped|baseline}}/{name}.zarr") for name in PREDICTED_3D],
+        [directory(f"<results>/{{volume}}/{{track,{ON_RAW}}}/{name}.zarr") for name in PREDICTED_3D],
     log:
         "<logs>/predict_3d/{volume}.{track}.log",
     benchmark:
@@ -114,7 +114,7 @@ use rule predict_3d as predict_3d_part with:
         volumes=["<results>/{volume}/raw.zarr"],
         checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
     output:
-        temp(f"<results>/{{volume}}/{{track,bootstrapped|baseline}}/{PREDICTED_3D[0]}.zarr.parts/{{part}}.json"),
+        temp(f"<results>/{{volume}}/{{track,{ON_RAW}}}/{PREDICTED_3D[0]}.zarr.parts/{{part}}.json"),
     log:
         "<logs>/predict_3d/{volume}.{track}.{part}.log",
     benchmark:

@@ -154,19 +154,19 @@ rule figure_pseudo_truth:
     input:
         raw="<results>/{volume}/raw.zarr",
         segmentation=pseudo_segmentation,
-        pseudo_truth="<results>/{volume}/pseudo/pseudo_truth.zarr",
-        counts="<results>/{volume}/pseudo/pseudo_truth.csv",
+        pseudo_truth="<results>/{volume}/{track}/pseudo_truth.zarr",
+        counts="<results>/{volume}/{track}/pseudo_truth.csv",
     output:
         png=report(
-            "<results>/{volume}/pseudo/figures/pseudo_truth.png",
+            "<results>/{volume}/{track}/figures/pseudo_truth.png",
             category="Pseudo ground truth",
-            labels={"volume": "{volume}"},
+            labels={"volume": "{volume}", "track": "{track}"},
             caption="../report/pseudo_truth.rst",
         ),
     log:
-        "<logs>/figure_pseudo_truth/{volume}.log",
+        "<logs>/figure_pseudo_truth/{volume}.{track}.log",
     benchmark:
-        "<benchmarks>/figure_pseudo_truth/{volume}.tsv"
+        "<benchmarks>/figure_pseudo_truth/{volume}.{track}.tsv"
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 1

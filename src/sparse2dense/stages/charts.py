@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter
 
 from sparse2dense.stages.colours import BLUE, VERMILLION, track_style
 from sparse2dense.stages.pictures import FIGURE_WIDTH, save_png, style
+from sparse2dense.stages.rounds import round_of
 
 __all__ = [
     "CONVENTIONS",
@@ -112,8 +113,12 @@ def marks(best: Sequence[Mapping[str, Any]], volume: str, track: str) -> dict[st
 
 def sorted_tracks(tracks: Iterable[str]) -> list[str]:
     """Distinct tracks in the order in which the method makes them, others behind."""
-    order = {"pseudo": 0, "bootstrapped": 1, "baseline": 2}
-    return sorted(set(tracks), key=lambda track: (order.get(track, len(order)), track))
+
+    def place(track: str) -> tuple[int, str]:
+        number = round_of(track)
+        return (number, "") if number is not None else (10**9, "" if track == "baseline" else track)
+
+    return sorted(set(tracks), key=place)
 
 
 def _draw_curves(

@@ -19,7 +19,7 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
     "#CC79A7",
 )
 TRACKS = {"pseudo": (ORANGE, "o"), "bootstrapped": (BLUE, "s"), "baseline": (GREEN, "^")}
-SPARE = ((PURPLE, "D"), (SKY, "v"), (VERMILLION, "P"))
+SPARE_COLOURS, SPARE_MARKERS = (PURPLE, SKY, VERMILLION), ("D", "v", "P")
 DISAGREEMENT_COLOURS = {"split": BLUE, "merged": VERMILLION, "missing": YELLOW}
 
 
@@ -28,7 +28,9 @@ def track_style(track: str, known: Sequence[str] = ()) -> tuple[str, str]:
     if track in TRACKS:
         return TRACKS[track]
     others = [name for name in known if name not in TRACKS]
-    return SPARE[(others.index(track) if track in others else 0) % len(SPARE)]
+    place = others.index(track) if track in others else 0
+    turn = place // len(SPARE_COLOURS)  # colours that come again take other markers: nine looks differ
+    return SPARE_COLOURS[place % len(SPARE_COLOURS)], SPARE_MARKERS[(place + turn) % len(SPARE_MARKERS)]
 
 
 def _scrambled(ids: np.ndarray) -> np.ndarray:

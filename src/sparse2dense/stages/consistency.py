@@ -28,7 +28,7 @@ LIFT_INPUTS = {f"3d_affs_from_{kind}": heads for kind, heads in PREDICTED.items(
 def inconsistencies(config: Config) -> list[InputError]:
     """Return every contradiction between keys of a configuration that has its defaults and fits its schema."""
     checks: tuple[Callable[[Config], Iterator[InputError]], ...] = (
-        volume_problems, run_problems, threshold_problems, context_problems, net_problems,
+        volume_problems, run_problems, round_problems, threshold_problems, context_problems, net_problems,
     )  # fmt: skip
     return [problem for check in checks for problem in check(config)]
 
@@ -234,6 +234,24 @@ def run_problems(config: Config) -> Iterator[InputError]:
                     allowed="generated volumes that differ",
                     remedy="give each its own `seed`",
                 )
+
+
+def round_problems(config: Config) -> Iterator[InputError]:
+    """Check that there is a net for later rounds to train, and a track for them to begin from."""
+    if config["rounds"] == 1:
+        return
+    if "bootstrapped" not in config["evaluate"]["tracks"]:
+        yield InputError(
+            f"`rounds` is {config['rounds']}, but `evaluate.tracks` has no bootstrapped",
+            allowed="bootstrapped among the tracks, or 1 round",
+            remedy="add bootstrapped, or remove `rounds`",
+        )
+    elif is_reused(config["nets"]["3d"]):
+        yield InputError(
+            f"`rounds` is {config['rounds']}, but `nets.3d.checkpoint` gives a net that no round trains",
+            allowed="a 3D net that is trained, or 1 round",
+            remedy="remove `rounds`, or `nets.3d.checkpoint`",
+        )
 
 
 def threshold_problems(config: Config) -> Iterator[InputError]:

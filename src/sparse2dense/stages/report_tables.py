@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sparse2dense.stages.charts import CONVENTIONS, sorted_tracks
+from sparse2dense.stages.rounds import round_of
 
 __all__ = [
     "annotation_efforts",
@@ -128,12 +129,14 @@ def annotation_efforts(files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def filter_tables(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The tables of counts before and after the filters of the pseudo ground truth, with the volume of each."""
+    """The tables of counts before and after the filters of pseudo ground truth, each with volume and `round` it is for."""
     tables = []
     for file in files:
         table = pd.read_csv(file)
-        volume = file.parent.parent.name if file.parent.name == "pseudo" else file.parent.name
-        tables.append({"volume": volume, "columns": list(table.columns), "rows": rows_of(table)})
+        number = round_of(file.parent.name)
+        volume = file.parent.name if number is None else file.parent.parent.name
+        facts = {"volume": volume, "round": (number or 0) + 1}
+        tables.append({**facts, "columns": list(table.columns), "rows": rows_of(table)})
     return tables
 
 

@@ -45,6 +45,7 @@ from sparse2dense.stages.report_tables import (
     with_parts,
     worst_errors,
 )
+from sparse2dense.stages.rounds import round_gains
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.provenance import plain
 from sparse2dense.volumes.provenance import provenance as make_provenance
@@ -117,7 +118,7 @@ def write_report(
     benchmarks
         Snakemake's benchmark tables.
     pseudo_truth
-        `pseudo_truth.csv` of the volumes, as `<volume>/pseudo/pseudo_truth.csv`.
+        `pseudo_truth.csv` of the volumes and rounds, as `<volume>/<track>/pseudo_truth.csv`.
     errors
         `errors.csv` of every track of the test volumes, as `<volume>/<track>/errors.csv`; the page names the volumes
         beside them that mark the errors.
@@ -141,12 +142,13 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(bits=bits, code=code, count=count, duration=duration)
+    environment.filters.update(bits=bits, change=change, code=code, count=count, duration=duration)
     page = environment.get_template("page.html.j2").render(
         run=run,
         style=Markup(environment.get_template("style.css").render()),
         behaviour=Markup(environment.get_template("page.js").render()),
         summaries=summarise(table, records, config),
+        rounds=round_gains(records, roles(config)),
         efforts=annotation_efforts(annotation),
         score_charts=score_charts(table, records),
         score_rows=score_rows(table, records),
@@ -154,7 +156,7 @@ def write_report(
         skeleton_rows=skeleton_rows(by_skeletons, records),
         looks=track_looks({*table["track"], *by_skeletons["track"], *(record["track"] for record in records)}),
         errors=worst_errors(errors),
-        figures=embed(figures, test_volumes(config)),
+        figures=embed(figures, {name for name, role in roles(config).items() if role == "test"}),
         loss_charts=loss_charts(losses),
         reused=[{"net": net, **json.loads(file.read_text())} for net, file in taken.items()],
         filters=filter_tables(pseudo_truth),
@@ -190,6 +192,11 @@ def check_files(files: Sequence[Path], figures: Mapping[str, Sequence[Figure]]) 
 def bits(value: Any) -> str:
     """Three decimals; a dash where there is no number."""
     return "–" if value is None or not np.isfinite(float(value)) else f"{float(value):.3f}"
+
+
+def change(value: float | None) -> str:
+    """Three decimals with their sign, none for 0; a dash where there is no number."""
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−") if value else "0.000"
 
 
 def count(value: Any) -> str:
@@ -284,9 +291,9 @@ def loss_charts(losses: Mapping[str, Path]) -> list[dict[str, Any]]:
     return charts
 
 
-def test_volumes(config: Mapping[str, Any]) -> set[str]:
-    """Names of the volumes that are only for testing."""
-    return {name for name, volume in (config.get("volumes") or {}).items() if volume.get("role") == "test"}
+def roles(config: Mapping[str, Any]) -> dict[str, str]:
+    """The role of every volume by name."""
+    return {name: volume.get("role") for name, volume in (config.get("volumes") or {}).items()}
 
 
 def embed(figures: Mapping[str, Sequence[Figure]], tests: set[str]) -> dict[str, list[Picture]]:
