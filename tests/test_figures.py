@@ -12,7 +12,7 @@ from PIL import Image
 
 from sparse2dense.errors import InputError
 from sparse2dense.stages import figures
-from sparse2dense.stages.charts import draw_voi, panel_svg, read_benchmarks, read_scores, rules_by_cost
+from sparse2dense.stages.charts import draw_voi, panel_svg, read_benchmarks, read_scores, rules_by_cost, sorted_tracks
 from sparse2dense.stages.colours import (
     disagreement,
     label_colours,
@@ -21,6 +21,7 @@ from sparse2dense.stages.colours import (
     track_style,
 )
 from sparse2dense.stages.pictures import Row, choose_planes, montage, read_plane
+from sparse2dense.stages.rounds import bootstrapped_tracks, round_of
 from sparse2dense.volumes.volume import create_volume, open_volume
 
 HUGE = 2**63 - 2
@@ -79,6 +80,15 @@ def test_tracks_have_distinct_looks_and_keep_them() -> None:
     looks = [track_style(track, tracks) for track in tracks]
     assert len(set(looks)) == len(tracks)
     assert track_style("pseudo") == track_style("pseudo", tracks)
+
+
+def test_ten_rounds_stand_in_order_and_differ() -> None:
+    names = bootstrapped_tracks(10)
+    tracks = ["pseudo", *names, "baseline", "mine"]
+    assert sorted_tracks(sorted(tracks)) == tracks
+    assert len({track_style(track, tracks[:-1]) for track in tracks[:-1]}) == 12
+    assert [round_of(track) for track in tracks] == [*range(11), None, None]
+    assert [round_of(f"bootstrapped_{name}") for name in ("1", "0", "02", "x")] == [None] * 4
 
 
 def test_matching_pairs_each_object_with_one_segment() -> None:

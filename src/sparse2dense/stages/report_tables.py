@@ -129,7 +129,7 @@ def annotation_efforts(files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def filter_tables(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The tables of counts before and after the filters of pseudo ground truth, each with volume and `round` it is for."""
+    """The tables of counts before and after the filters of pseudo ground truth, with the volume and round of each."""
     tables = []
     for file in files:
         table = pd.read_csv(file)

@@ -14,9 +14,7 @@ def bootstrapped_tracks(rounds: int) -> list[str]:
 
 def run_tracks(tracks: Sequence[str], rounds: int) -> list[str]:
     """Return the tracks of a run: those of `evaluate.tracks`, with later rounds behind the first."""
-    return [
-        name for track in tracks for name in (bootstrapped_tracks(rounds) if track == "bootstrapped" else [track])
-    ]
+    return [name for track in tracks for name in (bootstrapped_tracks(rounds) if track == "bootstrapped" else [track])]
 
 
 def round_of(track: str) -> int | None:
