@@ -240,6 +240,11 @@ def fragment_settings():
     return settings | {"mutex": settings["mutex"] | {"seed": config["seed"]} if chosen else None}
 
 
+def prediction_settings():
+    """How volumes are predicted: the keys that the library knows."""
+    return {"block_shape" if key == "block" else key: value for key, value in config["predict"].items()}
+
+
 def threshold_file(wildcards):
     """The file that says which threshold `best`, `chosen` or `agreeing` is; none for a number."""
     if wildcards.threshold == "best":

@@ -24,7 +24,7 @@ rule predict_2d:
         code=code_hash("stages.predicting"),
         inputs=["raw"],
         outputs={name: f"stacked_{name}.zarr" for name in PREDICTED_2D},
-        block=config["predict"]["block"],
+        how=prediction_settings(),
     script:
         "../scripts/predict.py"
 
@@ -64,7 +64,7 @@ rule predict_2d_to_3d:
         code=code_hash("stages.predicting"),
         inputs=LIFTED,
         outputs={"affinities": "affinities.zarr"},
-        block=config["predict"]["block"],
+        how=prediction_settings(),
     script:
         "../scripts/predict.py"
 
@@ -104,7 +104,7 @@ rule predict_3d:
         code=code_hash("stages.predicting"),
         inputs=["raw"],
         outputs={name: f"{name}.zarr" for name in PREDICTED_3D},
-        block=config["predict"]["block"],
+        how=prediction_settings(),
     script:
         "../scripts/predict.py"
 

@@ -16,7 +16,7 @@ with shared_output(Path(snakemake.output[0])) as (first, part):
         dict(zip(snakemake.params.inputs, map(Path, snakemake.input.volumes), strict=True)),
         Path(snakemake.input.checkpoint),
         {head: first.with_name(name) for head, name in snakemake.params.outputs.items()},
-        block_shape=snakemake.params.block,
+        **snakemake.params.how,
         threads=snakemake.threads,
         part=part,
     )

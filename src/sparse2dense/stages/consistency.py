@@ -9,6 +9,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.thresholds import threshold_name, thresholds
 from sparse2dense.stages.downloading import expand_url
 from sparse2dense.stages.training_plan import plan_problems
+from sparse2dense.stages.viewing import view_problems
 
 __all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "is_reused", "threshold_names"]
 
@@ -28,7 +29,7 @@ LIFT_INPUTS = {f"3d_affs_from_{kind}": heads for kind, heads in PREDICTED.items(
 def inconsistencies(config: Config) -> list[InputError]:
     """Return every contradiction between keys of a configuration that has its defaults and fits its schema."""
     checks: tuple[Callable[[Config], Iterator[InputError]], ...] = (
-        volume_problems, run_problems, threshold_problems, context_problems, net_problems,
+        volume_problems, run_problems, threshold_problems, context_problems, net_problems, view_problems,
     )  # fmt: skip
     return [problem for check in checks for problem in check(config)]
 

@@ -7,8 +7,10 @@ multiple of the net's total pooling. So each voxel is computed from the same inp
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import asdict
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
 from sparse2dense.stages.nets import fastest, load_net, normalised
+from sparse2dense.stages.viewing import Source, mean_answer, views_of
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, common_multiple, shard_shape, snap_up
 from sparse2dense.volumes.provenance import identity, provenance
@@ -36,6 +39,8 @@ def predict(
     outputs: Mapping[str, Path],
     *,
     block_shape: Sequence[int],
+    flips: Sequence[str] = (),
+    transpose: bool = False,
     threads: int = 1,
     part: Part | None = None,
 ) -> None:
@@ -52,6 +57,9 @@ def predict(
         carry their offsets.
     block_shape
         Voxels (z, y, x) to predict at once; rounded up to multiples of chunks and of the net's total pooling.
+    flips, transpose
+        Axes (`z`, `y`, `x`) along all combinations of which the volume is also predicted mirrored, and whether with y
+        and x exchanged too; the mean of all predictions is kept.
     threads
         Threads of the arithmetic.
     part
@@ -72,7 +80,10 @@ def predict(
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
     stride = description.architecture.stride
     tile = snap_up(block_shape, common_multiple(chunks, (1,) * (3 - len(stride)) + stride))
-    settings = {"checkpoint": identity(checkpoint), "kind": description.kind}
+    settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": description.kind}
+    views = views_of(description, flips, transpose)
+    if len(views) > 1:
+        settings["views"] = [asdict(view) for view in views]
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
     def create(paths: Sequence[Path]) -> None:
@@ -92,11 +103,11 @@ def predict(
             )
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net = fastest(net.to(device))
+    asked = partial(answer, fastest(net.to(device)), description)
     opened = lru_cache(lambda path: open_volume(path, "r+"))
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        predicted = answer(net, description, sources, block)
+        predicted = mean_answer([asked], description, sources, block, grid.spatial_shape, views)
         for head, path in zip(heads, paths, strict=True):
             opened(path)[(slice(None), *block.write)] = _quantised(predicted[head])
 
@@ -115,7 +126,7 @@ def predict(
     )
 
 
-def answer(net: UNet, description: NetDescription, sources: Mapping[str, Volume], block: Block) -> dict[str, Floats]:
+def answer(net: UNet, description: NetDescription, sources: Mapping[str, Source], block: Block) -> dict[str, Floats]:
     """What the net predicts for the voxels of `block`: for every head float32 (channels, z, y, x) in [0, 1]."""
     architecture = description.architecture
     plane = architecture.ndim == 2
