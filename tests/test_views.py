@@ -51,7 +51,7 @@ def test_boxes_and_values_go_there_and_back(view: View) -> None:
 
 @pytest.mark.parametrize("view", [*flipped_views([0, 1, 2], True), *SIDEWAYS])
 def test_affinities_of_a_view_come_back_to_their_pairs(view: View) -> None:
-    """Brought back, affinities of the turned volume are those of the volume wherever both voxels of a pair lie in it."""
+    """Brought back, affinities of the turned volume are those of the volume wherever both voxels lie in it."""
     volume = labels()
     wanted, given = affinities(volume, OFFSETS[:7]), affinities(view.turned(volume), _fitting(view))
     known = affinities(np.ones(SHAPE, np.uint8), OFFSETS[:7])

@@ -34,14 +34,16 @@ rule train_3d_bootstrapped:
         labels=expand(rules.make_pseudo_truth.output.pseudo_truth, volume=ANNOTATED + UNLABELLED),
         mask=expand(rules.make_pseudo_truth.output.mask, volume=ANNOTATED + UNLABELLED),
     output:
-        checkpoint="<results>/nets/3d_bootstrapped/checkpoint.pt",
-        losses="<results>/nets/3d_bootstrapped/losses.csv",
-        snapshots="<results>/nets/3d_bootstrapped/snapshots.png",
-        tensorboard=directory("<results>/nets/3d_bootstrapped/tensorboard"),
+        checkpoint="<results>/nets/{net}/checkpoint.pt",
+        losses="<results>/nets/{net}/losses.csv",
+        snapshots="<results>/nets/{net}/snapshots.png",
+        tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
-        "<logs>/train_3d_bootstrapped/3d_bootstrapped.log",
+        "<logs>/train_3d_bootstrapped/{net}.log",
     benchmark:
-        "<benchmarks>/train_3d_bootstrapped/3d_bootstrapped.tsv"
+        "<benchmarks>/train_3d_bootstrapped/{net}.tsv"
+    wildcard_constraints:
+        net=either(MEMBERS["3d_bootstrapped"]),
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8
@@ -53,7 +55,7 @@ rule train_3d_bootstrapped:
         code=code_hash("stages.training"),
         net=to_train("3d"),
         volumes=ANNOTATED + UNLABELLED,
-        seed=config["seed"],
+        seed=member_seed,
     script:
         "../scripts/train_3d.py"
 
@@ -61,4 +63,4 @@ rule train_3d_bootstrapped:
 rule bootstrap:
     """Target: the 3D net trained on pseudo ground truth."""
     input:
-        once_chosen(["<results>/nets/3d_bootstrapped/checkpoint.pt"]),
+        once_chosen(checkpoint_files("3d_bootstrapped")),

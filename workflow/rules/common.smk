@@ -9,7 +9,7 @@ from snakemake.io import IOFile
 from sparse2dense.ops.thresholds import threshold_name
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, threshold_names
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, member_names, threshold_names
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.memory import SHARED, Allowance, memory_problems, this_machine
 from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
@@ -57,8 +57,12 @@ SKELETON_SCORES = [
     for volume, track in SCORED
     if "skeletons" in config["volumes"][volume]
 ]
-# Nets by the directory they stand in, with their key in the configuration; two tracks share the settings of one.
-KEYS = {"2d": "2d", "2d_to_3d": "2d_to_3d"} | {f"3d_{track}": "3d" for track in TRACKS if track != "pseudo"}
+# Nets by the directory they stand in, with their key in the configuration; two tracks share the settings of one. Those
+# of an ensemble have directories of their own, of which the first is that of a single net.
+FIRST = {"2d": "2d", "2d_to_3d": "2d_to_3d", "3d_bootstrapped": "3d", "3d_baseline": "3d"}
+MEMBERS = {net: member_names(net, config["nets"][key]) for net, key in FIRST.items()}
+USED = [net for net in FIRST if FIRST[net] != "3d" or net.removeprefix("3d_") in TRACKS]
+KEYS = {name: FIRST[net] for net in USED for name in MEMBERS[net]}
 REUSED = [net for net, key in KEYS.items() if is_reused(config["nets"][key])]
 NETS = [net for net in KEYS if net not in REUSED]
 BOOTSTRAPPING = ANNOTATED + UNLABELLED if "3d_bootstrapped" in NETS else []
@@ -127,9 +131,19 @@ def to_train(key):
     def settings(wildcards):
         if is_reused(config["nets"][key]):
             raise WorkflowError(f"`nets.{key}.checkpoint` is given, so nothing trains this net.")
-        return {name: value for name, value in config["nets"][key].items() if name != "checkpoint"}
+        return {name: value for name, value in config["nets"][key].items() if name not in ("checkpoint", "members")}
 
     return settings
+
+
+def member_seed(wildcards):
+    """The seed of a net: the run's for the first of an ensemble, then the following numbers."""
+    return config["seed"] + next(names.index(wildcards.net) for names in MEMBERS.values() if wildcards.net in names)
+
+
+def checkpoint_files(net):
+    """The checkpoints of all members of a net."""
+    return [f"<results>/nets/{name}/checkpoint.pt" for name in MEMBERS[net]]
 
 
 def checkpoint_source(wildcards):

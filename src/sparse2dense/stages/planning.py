@@ -81,6 +81,8 @@ def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPla
     written = {plan.volume: tuple(map(min, plan.block, found[plan.volume]["shape"])) for plan in own}
     for block, names in _grouped(written):
         rows += [("prediction", _pass(architecture, block, names)), *(("", line) for line in _cut(architecture, block))]
+    if settings["members"] > 1:
+        rows.append(("members", f"{settings['members']}, each with a seed of its own; the mean of what they predict"))
     views = views_of(net, config["predict"]["flips"], config["predict"]["transpose"])
     if len(views) > 1:
         beyond = _by(view_margin(net, views)[-architecture.ndim :])

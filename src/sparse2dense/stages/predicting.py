@@ -41,6 +41,7 @@ def predict(
     block_shape: Sequence[int],
     flips: Sequence[str] = (),
     transpose: bool = False,
+    members: Sequence[Path] = (),
     threads: int = 1,
     part: Part | None = None,
 ) -> None:
@@ -60,6 +61,8 @@ def predict(
     flips, transpose
         Axes (`z`, `y`, `x`) along all combinations of which the volume is also predicted mirrored, and whether with y
         and x exchanged too; the mean of all predictions is kept.
+    members
+        Further nets of the same description, trained with other seeds, whose predictions enter the mean.
     threads
         Threads of the arithmetic.
     part
@@ -68,6 +71,7 @@ def predict(
     start = time.monotonic()
     torch.set_num_threads(threads)
     net, description = load_net(checkpoint)
+    nets = [net, *(_load_member(path, checkpoint, description) for path in members)]
     sources = _open_inputs(inputs, description, checkpoint)
     heads = KINDS[description.kind].heads
     if set(outputs) != set(heads):
@@ -84,6 +88,8 @@ def predict(
     views = views_of(description, flips, transpose)
     if len(views) > 1:
         settings["views"] = [asdict(view) for view in views]
+    if members:
+        settings["members"] = [identity(path) for path in members]
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
     def create(paths: Sequence[Path]) -> None:
@@ -103,11 +109,11 @@ def predict(
             )
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    asked = partial(answer, fastest(net.to(device)), description)
+    asked = [partial(answer, fastest(one.to(device)), description) for one in nets]
     opened = lru_cache(lambda path: open_volume(path, "r+"))
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        predicted = mean_answer([asked], description, sources, block, grid.spatial_shape, views)
+        predicted = mean_answer(asked, description, sources, block, grid.spatial_shape, views)
         for head, path in zip(heads, paths, strict=True):
             opened(path)[(slice(None), *block.write)] = _quantised(predicted[head])
 
@@ -155,6 +161,18 @@ def answer(net: UNet, description: NetDescription, sources: Mapping[str, Source]
     if plane:
         return {head: np.stack(pieces, axis=1)[(slice(None), *crop)] for head, pieces in parts.items()}
     return {head: pieces[0][(slice(None), *crop)] for head, pieces in parts.items()}
+
+
+def _load_member(path: Path, checkpoint: Path, description: NetDescription) -> UNet:
+    """The net in `path`, which must be of the kind and shape of that in `checkpoint`."""
+    net, found = load_net(path)
+    if found != description:
+        raise InputError(
+            f"{path} and {checkpoint} hold nets of different descriptions",
+            allowed="nets that differ in nothing but the seed of their training",
+            remedy="train both with the same settings on the same volumes",
+        )
+    return net
 
 
 def _quantised(values: Floats) -> NDArray[np.uint8]:

@@ -149,7 +149,9 @@ def mean_answer(
         region = _hull([box for *_, box in known])
         shown = view.in_view(region, lengths)
         # blocks of a net begin at multiples of its pooling, in every view
-        asked = tuple(slice(side.start - side.start % step, side.stop) for side, step in zip(shown, stride, strict=True))
+        asked = tuple(
+            slice(side.start - side.start % step, side.stop) for side, step in zip(shown, stride, strict=True)
+        )
         for answer in answers:
             given = answer(seen, Block(block.index, block.position, asked, asked))
             for head, channel, place, box in known:
@@ -233,4 +235,6 @@ def _deep(sides: Sequence[int], along_z: int = 1) -> tuple[int, ...]:
 
 def _hull(boxes: Sequence[Box]) -> Box:
     """The smallest box that holds all boxes."""
-    return tuple(slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True))
+    return tuple(
+        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
+    )
