@@ -140,8 +140,8 @@ def test_views_and_members_are_said() -> None:
     full["nets"]["3d"]["members"] = 4
     assert "views" not in block_of(text(config()), "2d: ")
     flat, deep = (block_of(text(full), start) for start in ("2d: ", "3d: "))
-    # the longest offset is 27; 6 x 4 is the total pooling, which is 4 x 6 in views with y and x exchanged
-    assert "the mean of 8, each of blocks up to 32 x 32 voxels longer" in flat
-    assert "the mean of 8, each of blocks up to 2 x 6 x 6 voxels longer" in deep
+    # offsets reach 27 along y, the mirrored axis; the total pooling 6 x 4 is 4 x 6 where y and x are exchanged
+    assert "the mean of 8, each of blocks up to 32 x 5 voxels longer" in flat
+    assert "the mean of 8, each of blocks up to 2 x 6 x 5 voxels longer" in deep
     assert "4, each with a seed of its own" in deep
     assert "members" not in flat

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
+from sparse2dense.ops.views import View
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
 from sparse2dense.stages.nets import fastest, load_net, normalised
 from sparse2dense.stages.viewing import Source, mean_answer, views_of
@@ -72,6 +73,7 @@ def predict(
     torch.set_num_threads(threads)
     net, description = load_net(checkpoint)
     nets = [net, *(_load_member(path, checkpoint, description) for path in members)]
+    views = views_of(description, flips, transpose)
     sources = _open_inputs(inputs, description, checkpoint)
     heads = KINDS[description.kind].heads
     if set(outputs) != set(heads):
@@ -84,12 +86,7 @@ def predict(
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
     stride = description.architecture.stride
     tile = snap_up(block_shape, common_multiple(chunks, (1,) * (3 - len(stride)) + stride))
-    settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": description.kind}
-    views = views_of(description, flips, transpose)
-    if len(views) > 1:
-        settings["views"] = [asdict(view) for view in views]
-    if members:
-        settings["members"] = [identity(path) for path in members]
+    settings = _settings(checkpoint, description.kind, views, members)
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
     def create(paths: Sequence[Path]) -> None:
@@ -161,6 +158,16 @@ def answer(net: UNet, description: NetDescription, sources: Mapping[str, Source]
     if plane:
         return {head: np.stack(pieces, axis=1)[(slice(None), *crop)] for head, pieces in parts.items()}
     return {head: pieces[0][(slice(None), *crop)] for head, pieces in parts.items()}
+
+
+def _settings(checkpoint: Path, kind: str, views: Sequence[View], members: Sequence[Path]) -> dict[str, Any]:
+    """What a prediction depends on besides its inputs; views and members only where there are several."""
+    settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": kind}
+    if len(views) > 1:
+        settings["views"] = [asdict(view) for view in views]
+    if members:
+        settings["members"] = [identity(path) for path in members]
+    return settings
 
 
 def _load_member(path: Path, checkpoint: Path, description: NetDescription) -> UNet:
