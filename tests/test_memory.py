@@ -80,7 +80,11 @@ def test_the_defaults_fit_what_rules_ask_for() -> None:
 
 def test_flips_and_members_need_more_memory() -> None:
     """Flips let blocks grow by the longest offset and the pooling; further nets only bring their weights."""
-    changes = {"once": {}, "flipped": {"predict": {"flips": ["y"]}}, "several": {"nets": {"2d": {"members": 3}}}}
+    changes: dict[str, dict[str, Any]] = {
+        "once": {},
+        "flipped": {"predict": {"flips": ["y"]}},
+        "several": {"nets": {"2d": {"members": 3}}},
+    }
     plans = {
         name: next(plan for plan in block_plans(FOUND, config(**change)) if plan.rule == "predict_2d_part")
         for name, change in changes.items()
