@@ -10,6 +10,7 @@ import pytest
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.stages.configuration import complete, load_schema
 from sparse2dense.stages.memory import Allowance, block_plans, fragment_bytes, memory_problems, prediction_bytes
+from sparse2dense.stages.net_kinds import describe_net
 from sparse2dense.volumes.grid import check_shards
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
@@ -75,6 +76,29 @@ def test_the_defaults_fit_what_rules_ask_for() -> None:
 
     assert list(memory_problems(isotropic, full, given)) == []
     assert {plan.rule for plan in block_plans(isotropic, full)} > set(asked)
+
+
+def test_flips_and_members_need_more_memory() -> None:
+    """Flips let blocks grow by the longest offset and the pooling; further nets only bring their weights."""
+    changes: dict[str, dict[str, Any]] = {
+        "once": {},
+        "flipped": {"predict": {"flips": ["y"]}},
+        "several": {"nets": {"2d": {"members": 3}}},
+    }
+    plans = {
+        name: next(plan for plan in block_plans(FOUND, config(**change)) if plan.rule == "predict_2d_part")
+        for name, change in changes.items()
+    }
+    once, flipped, several = plans.values()
+    assert flipped.halo == (1, 44 + 27 + 7, 44 + 7)
+    assert flipped.block == several.block == once.block
+    assert several.halo == once.halo
+    growth = (256 + 34) * (256 + 7) / 256**2
+    assert growth < flipped.block_bytes / once.block_bytes < 1.5 * growth
+    assert 1 < flipped.net_bytes / once.net_bytes < growth
+    net = describe_net(config()["nets"]["2d"]).architecture
+    assert several.net_bytes - once.net_bytes == 2 * 4 * net.weights
+    assert several.block_bytes > once.block_bytes
 
 
 @pytest.mark.parametrize("method", ["watershed", "mutex"])

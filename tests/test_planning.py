@@ -132,3 +132,16 @@ def test_a_reused_net_is_said_to_be_one() -> None:
     assert "2d: 2d_mtlsd, reused from other/nets/2d/checkpoint.pt" in plan
     assert "training" not in block_of(plan, "2d: ")
     assert "\n3d: " not in plan
+
+
+def test_views_and_members_are_said() -> None:
+    """How many predictions are averaged, and by how much blocks grow for them."""
+    full = config(predict={"flips": ["z", "y"], "transpose": True})
+    full["nets"]["3d"]["members"] = 4
+    assert "views" not in block_of(text(config()), "2d: ")
+    flat, deep = (block_of(text(full), start) for start in ("2d: ", "3d: "))
+    # offsets reach 27 along y, the mirrored axis; the total pooling 6 x 4 is 4 x 6 where y and x are exchanged
+    assert "the mean of 8, each of blocks up to 32 x 5 voxels longer" in flat
+    assert "the mean of 8, each of blocks up to 2 x 6 x 5 voxels longer" in deep
+    assert "4, each with a seed of its own" in deep
+    assert "members" not in flat

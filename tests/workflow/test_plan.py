@@ -221,3 +221,31 @@ def test_the_plan_is_shown_whenever_it_is_asked_for(tmp_path: Path) -> None:
         assert "held_out: 17 x 50 x 44 voxels of 8 x 8 x 8 nm" in text
     change = written(tmp_path, {"volumes": {"bare": {"phantom": {"shape": [18, 52, 60]}}}})
     assert "bare: 18 x 52 x 60 voxels" in snakemake(tmp_path, "plan", configfiles=(TINY, change)).text
+
+
+def test_every_member_of_an_ensemble_is_trained(tmp_path: Path) -> None:
+    """`members` nets are trained, the first under the name of a single one, and all are read by the prediction."""
+    nets = {"2d": {"members": 3}, "3d": {"members": 2}}
+    change = written(tmp_path, {"nets": nets, "evaluate": {"tracks": ["pseudo", "baseline"]}})
+    jobs = planned(snakemake(tmp_path, "--dry-run", configfiles=(TINY, change)))
+    made = {
+        job.rule: sorted(path for other in jobs if other.rule == job.rule for path in other.outputs) for job in jobs
+    }
+    trained = {rule: {path.split("/")[3] for path in paths} for rule, paths in made.items() if rule.startswith("train")}
+    assert trained == {
+        "train_2d": {"2d", "2d_member_2", "2d_member_3"},
+        "train_2d_to_3d": {"2d_to_3d"},
+        "train_3d_baseline": {"3d_baseline", "3d_baseline_member_2"},
+    }
+    read = {
+        rule: {path for job in jobs if job.rule == rule for path in job.inputs if path.endswith("checkpoint.pt")}
+        for rule in ("predict_2d", "predict_2d_to_3d", "predict_3d")
+    }
+    assert read == {
+        "predict_2d": {f"results/tiny/nets/{net}/checkpoint.pt" for net in trained["train_2d"]},
+        "predict_2d_to_3d": {"results/tiny/nets/2d_to_3d/checkpoint.pt"},
+        "predict_3d": {f"results/tiny/nets/{net}/checkpoint.pt" for net in trained["train_3d_baseline"]},
+    }
+    (report,) = (job for job in jobs if job.rule == "write_report")
+    every = {net for nets in trained.values() for net in nets}
+    assert {f"results/tiny/nets/{net}/losses.csv" for net in every} <= report.inputs

@@ -34,16 +34,16 @@ rule train_3d_bootstrapped:
         labels=learnt_from(rules.make_pseudo_truth.output.pseudo_truth),
         mask=learnt_from(rules.make_pseudo_truth.output.mask),
     output:
-        checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
-        losses="<results>/nets/3d_{track}/losses.csv",
-        snapshots="<results>/nets/3d_{track}/snapshots.png",
-        tensorboard=directory("<results>/nets/3d_{track}/tensorboard"),
+        checkpoint="<results>/nets/{net}/checkpoint.pt",
+        losses="<results>/nets/{net}/losses.csv",
+        snapshots="<results>/nets/{net}/snapshots.png",
+        tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
-        "<logs>/train_3d_bootstrapped/3d_{track}.log",
+        "<logs>/train_3d_bootstrapped/{net}.log",
     benchmark:
-        "<benchmarks>/train_3d_bootstrapped/3d_{track}.tsv"
+        "<benchmarks>/train_3d_bootstrapped/{net}.tsv"
     wildcard_constraints:
-        track=either(BOOTSTRAPPED),
+        net=either(ROUND_OF),
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8
@@ -55,7 +55,7 @@ rule train_3d_bootstrapped:
         code=code_hash("stages.training"),
         net=to_train("3d"),
         volumes=ANNOTATED + UNLABELLED,
-        seed=config["seed"],
+        seed=member_seed,
     script:
         "../scripts/train_3d.py"
 
@@ -63,4 +63,4 @@ rule train_3d_bootstrapped:
 rule bootstrap:
     """Target: the 3D nets of all rounds, trained on pseudo ground truth."""
     input:
-        once_chosen([f"<results>/nets/3d_{track}/checkpoint.pt" for track in BOOTSTRAPPED]),
+        once_chosen([file for track in BOOTSTRAPPED for file in checkpoint_files(f"3d_{track}")]),

@@ -9,7 +9,7 @@ from snakemake.io import IOFile
 from sparse2dense.ops.thresholds import threshold_name
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, threshold_names
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, member_names, threshold_names
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.memory import SHARED, Allowance, memory_problems, this_machine
 from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
@@ -61,9 +61,17 @@ SKELETON_SCORES = [
     for volume, track in SCORED
     if "skeletons" in config["volumes"][volume]
 ]
-# Nets by the directory they stand in, with their key in the configuration; two tracks share the settings of one.
-KEYS = {"2d": "2d", "2d_to_3d": "2d_to_3d"} | {f"3d_{track}": "3d" for track in TRACKS if track != "pseudo"}
-REUSED = [net for net, key in KEYS.items() if is_reused(config["nets"][key])]
+# Nets by the directory they stand in, with their key in the configuration; two tracks share the settings of one. Those
+# of an ensemble have directories of their own, of which the first is that of a single net.
+FIRST = {"2d": "2d", "2d_to_3d": "2d_to_3d", **{f"3d_{track}": "3d" for track in [*BOOTSTRAPPED, "baseline"]}}
+MEMBERS = {net: member_names(net, config["nets"][key]) for net, key in FIRST.items()}
+# The track of the round that a net on pseudo ground truth belongs to.
+ROUND_OF = {name: track for track in BOOTSTRAPPED for name in MEMBERS[f"3d_{track}"]}
+USED = [net for net in FIRST if FIRST[net] != "3d" or net.removeprefix("3d_") in TRACKS]
+KEYS = {name: FIRST[net] for net in USED for name in MEMBERS[net]}
+RE# The track of the round that a net on pseudo ground truth belongs to.
+ROUND_OF = {name: track for track in BOOTSTRAPPED for name in MEMBERS[f"3d_{track}"]}
+USED = [net for net, key in KEYS.items() if is_reused(config["nets"][key])]
 NETS = [net for net in KEYS if net not in REUSED]
 # Volumes and tracks whose segmentation becomes pseudo ground truth.
 BOOTSTRAPPING = (
@@ -140,9 +148,19 @@ def to_train(key):
     def settings(wildcards):
         if is_reused(config["nets"][key]):
             raise WorkflowError(f"`nets.{key}.checkpoint` is given, so nothing trains this net.")
-        return {name: value for name, value in config["nets"][key].items() if name != "checkpoint"}
+        return {name: value for name, value in config["nets"][key].items() if name not in ("checkpoint", "members")}
 
     return settings
+
+
+def member_seed(wildcards):
+    """The seed of a net: the run's for the first of an ensemble, then the following numbers."""
+    return config["seed"] + next(names.index(wildcards.net) for names in MEMBERS.values() if wildcards.net in names)
+
+
+def checkpoint_files(net):
+    """The checkpoints of all members of a net."""
+    return [f"<results>/nets/{name}/checkpoint.pt" for name in MEMBERS[net]]
 
 
 def checkpoint_source(wildcards):
@@ -251,6 +269,11 @@ def fragment_settings():
     }
     chosen = config["segment"]["fragments"]["method"] == "mutex"
     return settings | {"mutex": settings["mutex"] | {"seed": config["seed"]} if chosen else None}
+
+
+def prediction_settings():
+    """How volumes are predicted: the keys that the library knows."""
+    return {"block_shape" if key == "block" else key: value for key, value in config["predict"].items()}
 
 
 def threshold_file(wildcards):
@@ -366,7 +389,7 @@ def pseudo_segmentation(wildcards):
 
 def learnt_from(output):
     """An input function: an output of `make_pseudo_truth`, of all volumes, that the net of a round learns from."""
-    return lambda wildcards: expand(output, volume=ANNOTATED + UNLABELLED, track=LEARNT_FROM[wildcards.track])
+    return lambda wildcards: expand(output, volume=ANNOTATED + UNLABELLED, track=LEARNT_FROM[ROUND_OF[wildcards.net]])
 
 
 def truth_of_test(wildcards):

@@ -5,7 +5,7 @@ rule predict_2d:
     """Predict every section of a volume with the 2D net, stacked along z."""
     input:
         volumes=["<results>/{volume}/raw.zarr"],
-        checkpoint="<results>/nets/2d/checkpoint.pt",
+        checkpoint=checkpoint_files("2d"),
         parts=parts(f"<results>/{{volume}}/pseudo/stacked_{PREDICTED_2D[0]}.zarr"),
     output:
         [directory(f"<results>/{{volume}}/pseudo/stacked_{name}.zarr") for name in PREDICTED_2D],
@@ -24,7 +24,7 @@ rule predict_2d:
         code=code_hash("stages.predicting"),
         inputs=["raw"],
         outputs={name: f"stacked_{name}.zarr" for name in PREDICTED_2D},
-        block=config["predict"]["block"],
+        how=prediction_settings(),
     script:
         "../scripts/predict.py"
 
@@ -32,7 +32,7 @@ rule predict_2d:
 use rule predict_2d as predict_2d_part with:
     input:
         volumes=["<results>/{volume}/raw.zarr"],
-        checkpoint="<results>/nets/2d/checkpoint.pt",
+        checkpoint=checkpoint_files("2d"),
     output:
         temp(f"<results>/{{volume}}/pseudo/stacked_{PREDICTED_2D[0]}.zarr.parts/{{part}}.json"),
     log:
@@ -45,7 +45,7 @@ rule predict_2d_to_3d:
     """Turn stacked 2D predictions into 3D affinities."""
     input:
         volumes=[f"<results>/{{volume}}/pseudo/stacked_{name}.zarr" for name in LIFTED],
-        checkpoint="<results>/nets/2d_to_3d/checkpoint.pt",
+        checkpoint=checkpoint_files("2d_to_3d"),
         parts=parts("<results>/{volume}/pseudo/affinities.zarr"),
     output:
         directory("<results>/{volume}/pseudo/affinities.zarr"),
@@ -64,7 +64,7 @@ rule predict_2d_to_3d:
         code=code_hash("stages.predicting"),
         inputs=LIFTED,
         outputs={"affinities": "affinities.zarr"},
-        block=config["predict"]["block"],
+        how=prediction_settings(),
     script:
         "../scripts/predict.py"
 
@@ -72,7 +72,7 @@ rule predict_2d_to_3d:
 use rule predict_2d_to_3d as predict_2d_to_3d_part with:
     input:
         volumes=[f"<results>/{{volume}}/pseudo/stacked_{name}.zarr" for name in LIFTED],
-        checkpoint="<results>/nets/2d_to_3d/checkpoint.pt",
+        checkpoint=checkpoint_files("2d_to_3d"),
     output:
         temp("<results>/{volume}/pseudo/affinities.zarr.parts/{part}.json"),
     log:
@@ -85,7 +85,7 @@ rule predict_3d:
     """Predict a volume with a 3D net on raw."""
     input:
         volumes=["<results>/{volume}/raw.zarr"],
-        checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
+        checkpoint=lambda wildcards: checkpoint_files(f"3d_{wildcards.track}"),
         parts=parts(f"<results>/{{volume}}/{{track}}/{PREDICTED_3D[0]}.zarr"),
     output:
         [directory(f"<results>/{{volume}}/{{track,{ON_RAW}}}/{name}.zarr") for name in PREDICTED_3D],
@@ -104,7 +104,7 @@ rule predict_3d:
         code=code_hash("stages.predicting"),
         inputs=["raw"],
         outputs={name: f"{name}.zarr" for name in PREDICTED_3D},
-        block=config["predict"]["block"],
+        how=prediction_settings(),
     script:
         "../scripts/predict.py"
 
@@ -112,7 +112,7 @@ rule predict_3d:
 use rule predict_3d as predict_3d_part with:
     input:
         volumes=["<results>/{volume}/raw.zarr"],
-        checkpoint="<results>/nets/3d_{track}/checkpoint.pt",
+        checkpoint=lambda wildcards: checkpoint_files(f"3d_{wildcards.track}"),
     output:
         temp(f"<results>/{{volume}}/{{track,{ON_RAW}}}/{PREDICTED_3D[0]}.zarr.parts/{{part}}.json"),
     log:

@@ -6,14 +6,16 @@ rule train_2d:
     input:
         sections=expand(rules.slice_sections.output.sections, volume=ANNOTATED),
     output:
-        checkpoint="<results>/nets/2d/checkpoint.pt",
-        losses="<results>/nets/2d/losses.csv",
-        snapshots="<results>/nets/2d/snapshots.png",
-        tensorboard=directory("<results>/nets/2d/tensorboard"),
+        checkpoint="<results>/nets/{net}/checkpoint.pt",
+        losses="<results>/nets/{net}/losses.csv",
+        snapshots="<results>/nets/{net}/snapshots.png",
+        tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
-        "<logs>/train_2d/2d.log",
+        "<logs>/train_2d/{net}.log",
     benchmark:
-        "<benchmarks>/train_2d/2d.tsv"
+        "<benchmarks>/train_2d/{net}.tsv"
+    wildcard_constraints:
+        net=either(MEMBERS["2d"]),
     priority: 1
     conda:
         "../../envs/sparse2dense.yaml"
@@ -26,7 +28,7 @@ rule train_2d:
         code=code_hash("stages.training"),
         net=to_train("2d"),
         validation={name: config["volumes"][name]["annotation"]["validation"] for name in ANNOTATED},
-        seed=config["seed"],
+        seed=member_seed,
     script:
         "../scripts/train_2d.py"
 
@@ -34,14 +36,16 @@ rule train_2d:
 rule train_2d_to_3d:
     """Train the 2D-to-3D net on synthetic labels; it sees no data, so one net serves every volume."""
     output:
-        checkpoint="<results>/nets/2d_to_3d/checkpoint.pt",
-        losses="<results>/nets/2d_to_3d/losses.csv",
-        snapshots="<results>/nets/2d_to_3d/snapshots.png",
-        tensorboard=directory("<results>/nets/2d_to_3d/tensorboard"),
+        checkpoint="<results>/nets/{net}/checkpoint.pt",
+        losses="<results>/nets/{net}/losses.csv",
+        snapshots="<results>/nets/{net}/snapshots.png",
+        tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
-        "<logs>/train_2d_to_3d/2d_to_3d.log",
+        "<logs>/train_2d_to_3d/{net}.log",
     benchmark:
-        "<benchmarks>/train_2d_to_3d/2d_to_3d.tsv"
+        "<benchmarks>/train_2d_to_3d/{net}.tsv"
+    wildcard_constraints:
+        net=either(MEMBERS["2d_to_3d"]),
     priority: 1
     conda:
         "../../envs/sparse2dense.yaml"
@@ -54,7 +58,7 @@ rule train_2d_to_3d:
         code=code_hash("stages.training"),
         net=to_train("2d_to_3d"),
         stacked={key: config["nets"]["2d"][key] for key in ("offsets", "sigma", "downsample", "grow_boundary")},
-        seed=config["seed"],
+        seed=member_seed,
     script:
         "../scripts/train_2d_to_3d.py"
 
@@ -67,14 +71,16 @@ rule train_3d_baseline:
         # Of dense truth nothing is known where it is 0: it is its own mask.
         mask=expand("<results>/{volume}/truth.zarr", volume=DENSE),
     output:
-        checkpoint="<results>/nets/3d_baseline/checkpoint.pt",
-        losses="<results>/nets/3d_baseline/losses.csv",
-        snapshots="<results>/nets/3d_baseline/snapshots.png",
-        tensorboard=directory("<results>/nets/3d_baseline/tensorboard"),
+        checkpoint="<results>/nets/{net}/checkpoint.pt",
+        losses="<results>/nets/{net}/losses.csv",
+        snapshots="<results>/nets/{net}/snapshots.png",
+        tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
-        "<logs>/train_3d_baseline/3d_baseline.log",
+        "<logs>/train_3d_baseline/{net}.log",
     benchmark:
-        "<benchmarks>/train_3d_baseline/3d_baseline.tsv"
+        "<benchmarks>/train_3d_baseline/{net}.tsv"
+    wildcard_constraints:
+        net=either(MEMBERS["3d_baseline"]),
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8
@@ -86,7 +92,7 @@ rule train_3d_baseline:
         code=code_hash("stages.training"),
         net=to_train("3d"),
         volumes=DENSE,
-        seed=config["seed"],
+        seed=member_seed,
     script:
         "../scripts/train_3d.py"
 
@@ -94,5 +100,5 @@ rule train_3d_baseline:
 rule train:
     """Target: the 2D net and the 2D-to-3D net."""
     input:
-        "<results>/nets/2d/checkpoint.pt",
-        "<results>/nets/2d_to_3d/checkpoint.pt",
+        checkpoint_files("2d"),
+        checkpoint_files("2d_to_3d"),

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
+first_member, *members = map(Path, snakemake.input.checkpoint)
 with shared_output(Path(snakemake.output[0])) as (first, part):
     predict(
         dict(zip(snakemake.params.inputs, map(Path, snakemake.input.volumes), strict=True)),
-        Path(snakemake.input.checkpoint),
+        first_member,
         {head: first.with_name(name) for head, name in snakemake.params.outputs.items()},
-        block_shape=snakemake.params.block,
+        members=members,
+        **snakemake.params.how,
         threads=snakemake.threads,
         part=part,
     )

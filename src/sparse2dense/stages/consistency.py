@@ -9,8 +9,9 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.thresholds import threshold_name, thresholds
 from sparse2dense.stages.downloading import expand_url
 from sparse2dense.stages.training_plan import plan_problems
+from sparse2dense.stages.viewing import view_problems
 
-__all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "is_reused", "threshold_names"]
+__all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "is_reused", "member_names", "threshold_names"]
 
 Config = Mapping[str, Any]
 SOURCES = ("raw", "truth", "painted", "painted_mask")
@@ -29,6 +30,7 @@ def inconsistencies(config: Config) -> list[InputError]:
     """Return every contradiction between keys of a configuration that has its defaults and fits its schema."""
     checks: tuple[Callable[[Config], Iterator[InputError]], ...] = (
         volume_problems, run_problems, round_problems, threshold_problems, context_problems, net_problems,
+        view_problems,
     )  # fmt: skip
     return [problem for check in checks for problem in check(config)]
 
@@ -44,6 +46,11 @@ def addresses(source: Config) -> list[str]:
 def is_reused(net: Config) -> bool:
     """Return whether a block of `nets` names a trained net, so that none is trained."""
     return net["checkpoint"]["path"] is not None or net["checkpoint"]["url"] is not None
+
+
+def member_names(name: str, net: Config) -> list[str]:
+    """Return the names of all nets that a block of `nets` asks for: `name` itself, `<name>_member_2` ..."""
+    return [name, *(f"{name}_member_{number}" for number in range(2, net["members"] + 1))]
 
 
 def threshold_names(setting: Any) -> list[str]:
@@ -306,6 +313,12 @@ def net_problems(config: Config) -> Iterator[InputError]:
             )
         yield from offset_problems(path, net)
         yield from checkpoint_problems(path, net["checkpoint"])
+        if is_reused(net) and net["members"] > 1:
+            yield InputError(
+                f"`{path}.members` is {net['members']}, but `{path}.checkpoint` gives one net",
+                allowed="1 for a net that is not trained here",
+                remedy="remove one of the two",
+            )
         if not is_reused(net):
             yield from sample_problems(path, net)
             yield from plan_problems(net, f"{path}.")

@@ -11,6 +11,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.nearest import reach_in_voxels
 from sparse2dense.stages.net_kinds import describe_net
+from sparse2dense.stages.viewing import view_margin, views_of
 from sparse2dense.volumes.grid import chunk_shape, common_multiple, shard_shape, snap_up, tiling
 
 __all__ = [
@@ -118,11 +119,24 @@ def fragment_bytes(segment: Config, channels: int) -> int:
     return 80 + 9 * channels if segment["fragments"]["method"] == "mutex" else 65
 
 
-def prediction_bytes(architecture: Architecture, block: Sequence[int], adjacent: int = 0) -> tuple[int, int]:
+def prediction_bytes(
+    architecture: Architecture,
+    block: Sequence[int],
+    adjacent: int = 0,
+    margin: Sequence[int] | None = None,
+    members: int = 1,
+) -> tuple[int, int]:
     """Return the bytes that predicting a block holds: its input and output, and those of the net itself.
 
-    The block is (z, y, x); a net of two axes sees one section at a time, with `adjacent` ones on either side.
+    The block is (z, y, x); a net of two axes sees one section at a time, with `adjacent` ones on either side. Where the
+    mean of several predictions is kept, `margin` is what the block grows by for them (`viewing.view_margin`), and
+    `members` the number of nets, of which one works at a time.
     """
+    if margin is not None:
+        grown = [side + more for side, more in zip(block, margin, strict=True)]
+        host, own = prediction_bytes(architecture, grown, adjacent)
+        # the sum as float32 and the number of its terms in two bytes, besides a prediction
+        return host + 6 * prod(block) * sum(architecture.heads.values()), own + 4 * (members - 1) * architecture.weights
     plane = architecture.ndim == 2
     output = tuple(block[1:] if plane else block)
     sections, section_stack = (block[0], block[0] + 2 * adjacent) if plane else (1, architecture.in_channels)
@@ -173,9 +187,14 @@ def _predictions(name: str, facts: Mapping[str, Any], config: Config) -> Iterato
         architecture, flat = described.architecture, (1,) * (3 - described.architecture.ndim)
         tile = snap_up(config["predict"]["block"], common_multiple(chunks, flat + architecture.stride))
         written = tuple(min(step, side) for step, side in zip(tile, shape, strict=True))
-        halo = ((described.adjacent,) if flat else ()) + architecture.context
+        views = views_of(described, config["predict"]["flips"], config["predict"]["transpose"])
+        margin = view_margin(described, views)
+        context = ((described.adjacent,) if flat else ()) + architecture.context
+        halo = tuple(map(sum, zip(context, margin, strict=True)))
         shard = shard_shape((max(architecture.heads.values()), *shape), tile, chunks)
-        host, own = prediction_bytes(architecture, written, described.adjacent)
+        members = nets[net]["members"]
+        averaged = margin if len(views) * members > 1 else None
+        host, own = prediction_bytes(architecture, written, described.adjacent, averaged, members)
         yield BlockPlan(name, _rule(f"predict_{net}", name, config), "predict.block", tile, shard, halo, host, own)
 
 

@@ -10,6 +10,7 @@ from sparse2dense.ops.architecture import Architecture
 from sparse2dense.stages.consistency import is_reused
 from sparse2dense.stages.memory import Allowance, BlockPlan, block_plans
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
+from sparse2dense.stages.viewing import view_margin, views_of
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.grid import block_grid, chunk_shape, dividing_chunks, tiling
 
@@ -80,6 +81,12 @@ def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPla
     written = {plan.volume: tuple(map(min, plan.block, found[plan.volume]["shape"])) for plan in own}
     for block, names in _grouped(written):
         rows += [("prediction", _pass(architecture, block, names)), *(("", line) for line in _cut(architecture, block))]
+    if settings["members"] > 1:
+        rows.append(("members", f"{settings['members']}, each with a seed of its own; the mean of what they predict"))
+    views = views_of(net, config["predict"]["flips"], config["predict"]["transpose"])
+    if len(views) > 1:
+        beyond = _by(view_margin(net, views)[-architecture.ndim :])
+        rows.append(("views", f"the mean of {len(views)}, each of blocks up to {beyond} voxels longer"))
     if own:
         host, passing = (max(sizes) / 1e9 for sizes in zip(*((p.block_bytes, p.net_bytes) for p in own), strict=True))
         rows.append(

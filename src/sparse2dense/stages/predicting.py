@@ -7,8 +7,10 @@ multiple of the net's total pooling. So each voxel is computed from the same inp
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import asdict
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +18,10 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
+from sparse2dense.ops.views import View
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
 from sparse2dense.stages.nets import fastest, load_net, normalised
+from sparse2dense.stages.viewing import Source, mean_answer, views_of
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, common_multiple, shard_shape, snap_up
 from sparse2dense.volumes.provenance import identity, provenance
@@ -36,6 +40,9 @@ def predict(
     outputs: Mapping[str, Path],
     *,
     block_shape: Sequence[int],
+    flips: Sequence[str] = (),
+    transpose: bool = False,
+    members: Sequence[Path] = (),
     threads: int = 1,
     part: Part | None = None,
 ) -> None:
@@ -52,6 +59,11 @@ def predict(
         carry their offsets.
     block_shape
         Voxels (z, y, x) to predict at once; rounded up to multiples of chunks and of the net's total pooling.
+    flips, transpose
+        Axes (`z`, `y`, `x`) along all combinations of which the volume is also predicted mirrored, and whether with y
+        and x exchanged too; the mean of all predictions is kept.
+    members
+        Further nets of the same description, trained with other seeds, whose predictions enter the mean.
     threads
         Threads of the arithmetic.
     part
@@ -60,6 +72,8 @@ def predict(
     start = time.monotonic()
     torch.set_num_threads(threads)
     net, description = load_net(checkpoint)
+    nets = [net, *(_load_member(path, checkpoint, description) for path in members)]
+    views = views_of(description, flips, transpose)
     sources = _open_inputs(inputs, description, checkpoint)
     heads = KINDS[description.kind].heads
     if set(outputs) != set(heads):
@@ -72,7 +86,7 @@ def predict(
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
     stride = description.architecture.stride
     tile = snap_up(block_shape, common_multiple(chunks, (1,) * (3 - len(stride)) + stride))
-    settings = {"checkpoint": identity(checkpoint), "kind": description.kind}
+    settings = _settings(checkpoint, description.kind, views, members)
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
     def create(paths: Sequence[Path]) -> None:
@@ -92,11 +106,11 @@ def predict(
             )
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net = fastest(net.to(device))
+    asked = [partial(answer, fastest(one.to(device)), description) for one in nets]
     opened = lru_cache(lambda path: open_volume(path, "r+"))
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        predicted = answer(net, description, sources, block)
+        predicted = mean_answer(asked, description, sources, block, grid.spatial_shape, views)
         for head, path in zip(heads, paths, strict=True):
             opened(path)[(slice(None), *block.write)] = _quantised(predicted[head])
 
@@ -115,7 +129,7 @@ def predict(
     )
 
 
-def answer(net: UNet, description: NetDescription, sources: Mapping[str, Volume], block: Block) -> dict[str, Floats]:
+def answer(net: UNet, description: NetDescription, sources: Mapping[str, Source], block: Block) -> dict[str, Floats]:
     """What the net predicts for the voxels of `block`: for every head float32 (channels, z, y, x) in [0, 1]."""
     architecture = description.architecture
     plane = architecture.ndim == 2
@@ -144,6 +158,28 @@ def answer(net: UNet, description: NetDescription, sources: Mapping[str, Volume]
     if plane:
         return {head: np.stack(pieces, axis=1)[(slice(None), *crop)] for head, pieces in parts.items()}
     return {head: pieces[0][(slice(None), *crop)] for head, pieces in parts.items()}
+
+
+def _settings(checkpoint: Path, kind: str, views: Sequence[View], members: Sequence[Path]) -> dict[str, Any]:
+    """What a prediction depends on besides its inputs; views and members only where there are several."""
+    settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": kind}
+    if len(views) > 1:
+        settings["views"] = [asdict(view) for view in views]
+    if members:
+        settings["members"] = [identity(path) for path in members]
+    return settings
+
+
+def _load_member(path: Path, checkpoint: Path, description: NetDescription) -> UNet:
+    """The net in `path`, which must be of the kind and shape of that in `checkpoint`."""
+    net, found = load_net(path)
+    if found != description:
+        raise InputError(
+            f"{path} and {checkpoint} hold nets of different descriptions",
+            allowed="nets that differ in nothing but the seed of their training",
+            remedy="train both with the same settings on the same volumes",
+        )
+    return net
 
 
 def _quantised(values: Floats) -> NDArray[np.uint8]:
