@@ -33,6 +33,7 @@ rule train_3d_bootstrapped:
         raw=expand("<results>/{volume}/raw.zarr", volume=ANNOTATED + UNLABELLED),
         labels=expand(rules.make_pseudo_truth.output.pseudo_truth, volume=ANNOTATED + UNLABELLED),
         mask=expand(rules.make_pseudo_truth.output.mask, volume=ANNOTATED + UNLABELLED),
+        descriptors=first_descriptors("bootstrapped", ANNOTATED + UNLABELLED),
     output:
         checkpoint="<results>/nets/3d_bootstrapped/checkpoint.pt",
         losses="<results>/nets/3d_bootstrapped/losses.csv",
@@ -56,6 +57,25 @@ rule train_3d_bootstrapped:
         seed=config["seed"],
     script:
         "../scripts/train_3d.py"
+
+
+use rule train_3d_bootstrapped as train_3d_lsd_bootstrapped with:
+    input:
+        raw=expand("<results>/{volume}/raw.zarr", volume=ANNOTATED + UNLABELLED),
+        labels=expand(rules.make_pseudo_truth.output.pseudo_truth, volume=ANNOTATED + UNLABELLED),
+        mask=expand(rules.make_pseudo_truth.output.mask, volume=ANNOTATED + UNLABELLED),
+        descriptors=[],
+    output:
+        checkpoint="<results>/nets/3d_lsd_bootstrapped/checkpoint.pt",
+        losses="<results>/nets/3d_lsd_bootstrapped/losses.csv",
+        snapshots="<results>/nets/3d_lsd_bootstrapped/snapshots.png",
+        tensorboard=directory("<results>/nets/3d_lsd_bootstrapped/tensorboard"),
+    log:
+        "<logs>/train_3d_lsd_bootstrapped/3d_lsd_bootstrapped.log",
+    benchmark:
+        "<benchmarks>/train_3d_lsd_bootstrapped/3d_lsd_bootstrapped.tsv"
+    params:
+        net=to_train("3d", kind="3d_lsd"),
 
 
 rule bootstrap:

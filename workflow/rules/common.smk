@@ -12,6 +12,7 @@ from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, threshold_names
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.memory import SHARED, Allowance, memory_problems, this_machine
+from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
@@ -47,6 +48,10 @@ PARTITIONS = "<results>/{volume}/{track}/" + ("graph" if MUTEX else "merge_tree.
 PREDICTED_2D = PREDICTED[config["nets"]["2d"]["kind"]]
 PREDICTED_3D = PREDICTED[config["nets"]["3d"]["kind"]]
 LIFTED = LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]]
+READ_3D = list(KINDS[config["nets"]["3d"]["kind"]].inputs)
+PATHS_3D = [f"<results>/{{volume}}/{'' if name == 'raw' else '{track}/'}{name}.zarr" for name in READ_3D]
+# Whether the 3D net of a track reads what a first one, `3d_lsd`, predicts.
+AUTO_CONTEXT = "descriptors" in READ_3D
 # Tracks and the volumes they are followed on: scored where there is a reference, else only for pseudo ground truth.
 SCORED = [(volume, track) for volume in ANNOTATED + TEST for track in TRACKS]
 UNSCORED = [(volume, "pseudo") for volume in UNLABELLED]
@@ -58,7 +63,12 @@ SKELETON_SCORES = [
     if "skeletons" in config["volumes"][volume]
 ]
 # Nets by the directory they stand in, with their key in the configuration; two tracks share the settings of one.
-KEYS = {"2d": "2d", "2d_to_3d": "2d_to_3d"} | {f"3d_{track}": "3d" for track in TRACKS if track != "pseudo"}
+KEYS = {"2d": "2d", "2d_to_3d": "2d_to_3d"} | {
+    f"{net}_{track}": "3d"
+    for track in TRACKS
+    if track != "pseudo"
+    for net in (("3d_lsd", "3d") if AUTO_CONTEXT else ("3d",))
+}
 REUSED = [net for net, key in KEYS.items() if is_reused(config["nets"][key])]
 NETS = [net for net in KEYS if net not in REUSED]
 BOOTSTRAPPING = ANNOTATED + UNLABELLED if "3d_bootstrapped" in NETS else []
@@ -67,6 +77,10 @@ BOOTSTRAPPING = ANNOTATED + UNLABELLED if "3d_bootstrapped" in NETS else []
 def either(names):
     """A regular expression that matches each of `names`, and nothing where there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"
+
+
+# The tracks of such first nets, as a regular expression; else their rules are there, but make nothing.
+FIRST_TRACKS = either(["bootstrapped", "baseline"] if AUTO_CONTEXT else [])
 
 
 def growing(base):
@@ -121,15 +135,20 @@ def allowances(wildcards):
     return {name: asdict(one) if one is not None else None for name, one in given.items()}
 
 
-def to_train(key):
+def to_train(key, **changes):
     """A parameter: the settings of a net; an error where a trained one is given, which this job would overwrite."""
 
     def settings(wildcards):
         if is_reused(config["nets"][key]):
             raise WorkflowError(f"`nets.{key}.checkpoint` is given, so nothing trains this net.")
-        return {name: value for name, value in config["nets"][key].items() if name != "checkpoint"}
+        return {name: value for name, value in config["nets"][key].items() if name != "checkpoint"} | changes
 
     return settings
+
+
+def first_descriptors(track, volumes):
+    """What the first of two nets predicts of `volumes`, for the second to read; nothing where there is only one."""
+    return [f"<results>/{volume}/{track}/descriptors.zarr" for volume in volumes] if AUTO_CONTEXT else []
 
 
 def checkpoint_source(wildcards):
@@ -262,11 +281,11 @@ def sweeps_to_choose_by(wildcards):
 
 def predicted_files(wildcards):
     """All that was predicted on the way to the fragments of a track, by name."""
-    names = [f"stacked_{name}" for name in PREDICTED_2D] + ["affinities"]
-    return {
-        name: f"<results>/{wildcards.volume}/{wildcards.track}/{name}.zarr"
-        for name in (names if wildcards.track == "pseudo" else PREDICTED_3D)
-    }
+    if wildcards.track == "pseudo":
+        names = [f"stacked_{name}" for name in PREDICTED_2D] + ["affinities"]
+    else:
+        names = [*PREDICTED_3D, *(["descriptors"] if AUTO_CONTEXT else [])]
+    return {name: f"<results>/{wildcards.volume}/{wildcards.track}/{name}.zarr" for name in names}
 
 
 def downsample_of(wildcards):

@@ -66,6 +66,7 @@ rule train_3d_baseline:
         labels=expand("<results>/{volume}/truth.zarr", volume=DENSE),
         # Of dense truth nothing is known where it is 0: it is its own mask.
         mask=expand("<results>/{volume}/truth.zarr", volume=DENSE),
+        descriptors=first_descriptors("baseline", DENSE),
     output:
         checkpoint="<results>/nets/3d_baseline/checkpoint.pt",
         losses="<results>/nets/3d_baseline/losses.csv",
@@ -89,6 +90,25 @@ rule train_3d_baseline:
         seed=config["seed"],
     script:
         "../scripts/train_3d.py"
+
+
+use rule train_3d_baseline as train_3d_lsd_baseline with:
+    input:
+        raw=expand("<results>/{volume}/raw.zarr", volume=DENSE),
+        labels=expand("<results>/{volume}/truth.zarr", volume=DENSE),
+        mask=expand("<results>/{volume}/truth.zarr", volume=DENSE),
+        descriptors=[],
+    output:
+        checkpoint="<results>/nets/3d_lsd_baseline/checkpoint.pt",
+        losses="<results>/nets/3d_lsd_baseline/losses.csv",
+        snapshots="<results>/nets/3d_lsd_baseline/snapshots.png",
+        tensorboard=directory("<results>/nets/3d_lsd_baseline/tensorboard"),
+    log:
+        "<logs>/train_3d_lsd_baseline/3d_lsd_baseline.log",
+    benchmark:
+        "<benchmarks>/train_3d_lsd_baseline/3d_lsd_baseline.tsv"
+    params:
+        net=to_train("3d", kind="3d_lsd"),
 
 
 rule train:
