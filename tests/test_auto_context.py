@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
@@ -42,12 +43,12 @@ SETTINGS: dict[str, Any] = {
 Triple = tuple[Path, Path, Path]
 
 
-def stored(path: Path, values: np.ndarray, **attributes: Any) -> Volume:
-    """`values` as a volume of anisotropic voxels."""
+def stored(
+    path: Path, values: NDArray, voxel_size: tuple[float, float, float] = (40, 8.5, 8.5), **attributes: Any
+) -> Volume:
+    """`values` as a volume, of anisotropic voxels if not said otherwise."""
     axes = "czyx" if values.ndim == 4 else "zyx"
-    volume = create_volume(
-        path, values.shape, values.dtype, voxel_size=(40, 8.5, 8.5), axes=axes, attributes=attributes
-    )
+    volume = create_volume(path, values.shape, values.dtype, voxel_size=voxel_size, axes=axes, attributes=attributes)
     volume[...] = values
     return volume
 
@@ -130,15 +131,11 @@ def test_descriptors_are_turned_with_the_image(tmp_path: Path) -> None:
     shape, sigma = (40, 40, 40), (4.0, 4.0, 4.0)
     labels = np.where(np.indices(shape).sum(axis=0) % 40 < 3, 0, voronoi(shape, 12, 1)).astype(np.uint64)
     exact = np.rint(local_shape_descriptors(labels, sigma) * 255).astype(np.uint8)
-    parts = {"raw": np.zeros(shape, np.uint8), "labels": labels, "mask": np.ones(shape, np.uint8), "read": exact}
+    parts = (np.zeros(shape, np.uint8), labels, np.ones(shape, np.uint8), exact)
     raw, truth, mask, read = (
-        create_volume(
-            tmp_path / f"{name}.zarr", v.shape, v.dtype, voxel_size=(8, 8, 8), axes="czyx" if v.ndim == 4 else "zyx"
-        )
-        for name, v in parts.items()
+        stored(tmp_path / f"{name}.zarr", values, (8, 8, 8))
+        for name, values in zip(("raw", "truth", "mask", "read"), parts, strict=True)
     )
-    for volume, values in zip((raw, truth, mask, read), parts.values(), strict=True):
-        volume[...] = values
     turns = Augmentation(flip=0.5, transpose=1, rotation=1, rotation_degrees=30, scale=0, elastic=0, shift=0)
 
     def source(kind: str) -> VolumeSamples:
