@@ -131,7 +131,7 @@ def test_descriptors_are_turned_with_the_image(tmp_path: Path) -> None:
     shape, sigma = (40, 40, 40), (4.0, 4.0, 4.0)
     labels = np.where(np.indices(shape).sum(axis=0) % 40 < 3, 0, voronoi(shape, 12, 1)).astype(np.uint64)
     exact = np.rint(local_shape_descriptors(labels, sigma) * 255).astype(np.uint8)
-    parts = (np.zeros(shape, np.uint8), labels, np.ones(shape, np.uint8), exact)
+    parts: tuple[NDArray, ...] = (np.zeros(shape, np.uint8), labels, np.ones(shape, np.uint8), exact)
     raw, truth, mask, read = (
         stored(tmp_path / f"{name}.zarr", values, (8, 8, 8))
         for name, values in zip(("raw", "truth", "mask", "read"), parts, strict=True)
