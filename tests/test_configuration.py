@@ -18,7 +18,7 @@ from sparse2dense.ops.phantom import PhantomSettings
 from sparse2dense.ops.schedules import SCHEDULES
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names, used_nets
 from sparse2dense.stages.evaluating import choose_threshold, count_overlaps
 from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
@@ -249,6 +249,11 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ({"nets.3d.patience": 59}, ["`nets.3d.patience` is 59", "60 validations", "at least 61"]),
         ({"nets.3d.patience": 58, "nets.2d_to_3d.average": 0.999, "nets.3d.clip": None}, []),
         ({"nets.2d.kind": "2d_affs"}, ["`nets.2d_to_3d.kind`", "3d_affs_from_2d_affs"]),
+        ({"nets.3d.kind": "3d_aclsd"}, []),
+        (
+            {"nets.3d": {"kind": "3d_aclsd", "checkpoint": {"url": "https://example.org/a.pt", "sha256": "0" * 64}}},
+            ["`nets.3d.checkpoint`", "`nets.3d.kind` 3d_aclsd", "3d_lsd"],
+        ),
         (
             {
                 "volumes.a": {"role": "unlabelled", "phantom": {"shape": [9, 9, 9]}},
@@ -285,13 +290,23 @@ def test_thresholds_are_exact_decimals() -> None:
     assert all(len(name) <= 4 for name in names)
 
 
-def test_kinds_of_nets_agree_with_the_nets() -> None:
-    """What the configuration believes about the kinds of nets is what the nets do."""
-    assert set(PREDICTED) | set(LIFT_INPUTS) == set(KINDS)
-    for kind, heads in PREDICTED.items():
-        assert set(heads) == set(KINDS[kind].heads)
-    for kind, read in LIFT_INPUTS.items():
-        assert set(read) == set(KINDS[kind].inputs)
+def test_every_kind_of_net_can_be_chosen() -> None:
+    """The configuration allows each kind in one place; only the first net of two is not chosen, but follows."""
+    nets = SCHEMA["$defs"]
+    kinds = {name: nets[f"net_{name}"]["properties"]["kind"]["enum"] for name in ("2d", "2d_to_3d", "3d")}
+    assert sorted([*(kind for choice in kinds.values() for kind in choice), "3d_lsd"]) == sorted(KINDS)
+    assert set(kinds["2d_to_3d"]) == set(LIFT_INPUTS)
+    assert all("affinities" in PREDICTED[kind] for kind in (*kinds["2d_to_3d"], *kinds["3d"]))
+
+
+def test_auto_context_makes_two_nets_of_one_block() -> None:
+    """The first of them differs by its kind alone; with the pseudo track alone there is neither."""
+    full = complete(changed("nets.3d", {"kind": "3d_acrlsd", "features": 7}), SCHEMA)
+    nets = used_nets(full)
+    assert list(nets) == ["2d", "2d_to_3d", "3d_lsd", "3d"]
+    assert nets["3d_lsd"] == {**full["nets"]["3d"], "kind": "3d_lsd"}
+    assert list(used_nets({**full, "evaluate": {"tracks": ["pseudo"]}})) == ["2d", "2d_to_3d"]
+    assert list(used_nets(complete(painted(), SCHEMA))) == ["2d", "2d_to_3d", "3d"]
 
 
 def test_defaults_agree_with_the_library() -> None:

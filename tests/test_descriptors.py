@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.descriptors import descriptor_channels, local_shape_descriptors, section_descriptors
+from sparse2dense.ops.descriptors import (
+    descriptor_channels,
+    local_shape_descriptors,
+    section_descriptors,
+    turned_descriptors,
+)
 from tests.voronoi import voronoi
 
 GOLDEN = [
@@ -196,3 +201,41 @@ def test_a_part_is_described_as_in_the_whole(downsample: int) -> None:
         whole = describe(labels, sigma, downsample=downsample)
         part = describe(labels, sigma, downsample=downsample, roi=roi)
         np.testing.assert_allclose(part, whole[(slice(None), *roi)], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("order", "signs"),
+    [((0, 1, 2), (-1, 1, 1)), ((0, 1, 2), (1, -1, -1)), ((0, 2, 1), (1, 1, 1)), ((0, 2, 1), (-1, 1, -1))],
+)
+def test_turned_descriptors_are_those_of_turned_labels(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+    """Flips and an exchange of y and x, which have one sigma, of odd objects between background; and back again."""
+    labels = voronoi((13, 22, 27), 14, 3)
+    labels[labels > 11] = 0
+    sigma = (2.0, 4.0, 4.0)
+    flips = tuple(slice(None, None, sign) for sign in signs)
+    seen = labels[flips].transpose(order)
+    # the step in `labels` that a step in `seen` is
+    turn = np.zeros((3, 3), np.float32)
+    turn[order, range(3)] = np.array(signs, np.float32)[list(order)]
+    there = local_shape_descriptors(labels, sigma)[(slice(None), *flips)].transpose(0, *(axis + 1 for axis in order))
+    found = turned_descriptors(there, turn, sigma)
+    known = seen > 0
+    np.testing.assert_allclose(found[:, known], local_shape_descriptors(seen, sigma)[:, known], atol=2e-5)
+    np.testing.assert_allclose(turned_descriptors(found, turn.T, sigma)[:, known], there[:, known], atol=2e-5)
+
+
+def test_a_rotated_object_is_described_as_such() -> None:
+    """A slanted rod, turned upright by 30 degrees, has the correlation and the variances of an upright one."""
+    z, y, x = np.indices((31, 31, 31)) - 15
+    angle = np.deg2rad(30)
+    upright = (np.hypot(z, x) < 4) & (abs(y) < 12)
+    slanted = (np.hypot(z, x * np.cos(angle) - y * np.sin(angle)) < 4) & (
+        abs(y * np.cos(angle) + x * np.sin(angle)) < 12
+    )
+    described = [
+        local_shape_descriptors(rod.astype(np.uint8), 6.0)[:, 15:16, 15:16, 15:16] for rod in (upright, slanted)
+    ]
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]], np.float32)
+    turned = turned_descriptors(described[1], turn, (6.0, 6.0, 6.0))
+    assert abs(described[1] - described[0]).max() > 0.2
+    np.testing.assert_allclose(turned, described[0], atol=0.03)

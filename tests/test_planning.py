@@ -95,6 +95,21 @@ def test_nets_take_and_give_what_the_plan_says(name: str) -> None:
     assert "trained in this run" in said
 
 
+@pytest.mark.parametrize(("kind", "read"), [("3d_aclsd", "10 channels: "), ("3d_acrlsd", "11 channels: ")])
+def test_auto_context_shows_two_nets(kind: str, read: str) -> None:
+    """The first net and its blocks stand before those of the second, with the settings of one block."""
+    full = config()
+    full["nets"]["3d"]["kind"] = kind
+    plan = text(full)
+    first, second = block_of(plan, "3d_lsd: 3d_lsd"), block_of(plan, f"3d: {kind}")
+    assert plan.index(first) < plan.index(second)
+    assert "10 channels: 10 descriptors" in first
+    assert f"{read}descriptors of the net 3d_lsd{' and the image' if kind == '3d_acrlsd' else ''}\n" in second
+    assert re.search(r"^  predict_3d_lsd +\d", block_of(plan, "lab: "), re.MULTILINE)
+    assert re.search("^  predict_.*3d_lsd.*: .* total pooling 2 x 4 x 6$", block_of(plan, "large: "), re.MULTILINE)
+    assert "3d_lsd" not in text(config())
+
+
 def test_volumes_show_every_stage_with_its_memory() -> None:
     full = config()
     plan = text(full)

@@ -98,6 +98,16 @@ def test_a_net_of_another_place_is_refused(tmp_path: Path) -> None:
     assert "2d_affs or 2d_lsd or 2d_mtlsd" in told
 
 
+@pytest.mark.parametrize("kind", ["3d_lsd", "3d_aclsd", "3d_acrlsd"])
+def test_one_of_a_pair_of_nets_is_refused(tmp_path: Path, kind: str) -> None:
+    """By auto-context two nets belong together; those that are used alone are named."""
+    told = describe_net({**RAW, "kind": kind}, voxel_size=(40, 8, 8))
+    save_net(tmp_path / "pair.pt", UNet(told.architecture), told, {"stage": "train"})
+    (refused,) = refusals(config(**{"3d": {"checkpoint": {"path": str(tmp_path / "pair.pt")}}}))
+    assert f"`nets.3d.checkpoint` holds a net of kind {kind}" in refused
+    assert "3d_affs or 3d_mtlsd" in refused
+
+
 def test_the_lifting_net_must_fit_what_it_reads(tmp_path: Path) -> None:
     """Offsets and sigma of the 2D net, in voxels, must be those it was trained on; the voxel size may be any."""
     given = config(**{"2d_to_3d": {"checkpoint": {"path": str(saved(tmp_path, "2d_to_3d"))}}})

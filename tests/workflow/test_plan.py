@@ -106,6 +106,30 @@ def test_thresholds_can_be_chosen_without_truth(tmp_path: Path, jobs: list[Job])
     assert predicted < measured.inputs
 
 
+@pytest.mark.parametrize(("kind", "image"), [("3d_aclsd", False), ("3d_acrlsd", True)])
+def test_auto_context_trains_two_nets_in_turn(tmp_path: Path, kind: str, image: bool) -> None:
+    """In each track a first net predicts every volume, and the second learns from and predicts with what it said."""
+    change = written(tmp_path, {"nets": {"3d": {"kind": kind}}, "volumes": {"held_out": {"jobs": 3}}})
+    jobs = planned(snakemake(tmp_path, "--dry-run", configfiles=(TINY, change)))
+    assert sum(job.rule == "predict_3d_lsd_part" for job in jobs) == 6
+    made = {path: job for job in jobs for path in job.outputs}
+    for track, labelled in (("bootstrapped", ("painted", "bare")), ("baseline", ("painted",))):
+        first, second = (made[f"results/tiny/nets/{net}_{track}/checkpoint.pt"] for net in ("3d_lsd", "3d"))
+        assert (first.rule, second.rule) == (f"train_3d_{track}", f"train_3d_{track}")
+        assert second.inputs == first.inputs | {f"results/tiny/{name}/{track}/descriptors.zarr" for name in labelled}
+        for name in {*labelled, "held_out"}:
+            descriptors = made[f"results/tiny/{name}/{track}/descriptors.zarr"]
+            assert descriptors.rule == "predict_3d_lsd"
+            read = {f"results/tiny/nets/3d_lsd_{track}/checkpoint.pt", f"results/tiny/{name}/raw.zarr"}
+            assert read <= descriptors.inputs
+        predicted = made[f"results/tiny/held_out/{track}/affinities.zarr"]
+        assert f"results/tiny/held_out/{track}/descriptors.zarr" in predicted.inputs
+        assert ("results/tiny/held_out/raw.zarr" in predicted.inputs) == image
+        assert f"results/tiny/held_out/{track}/descriptors.zarr" not in predicted.outputs
+    (report,) = (job for job in jobs if job.rule == "write_report")
+    assert "results/tiny/nets/3d_lsd_bootstrapped/losses.csv" in report.inputs
+
+
 def test_tracks_left_out_train_no_nets(tmp_path: Path) -> None:
     """With the pseudo track alone neither 3D net on raw is trained, and no pseudo ground truth is made."""
     only = written(tmp_path, {"evaluate": {"tracks": ["pseudo"]}})

@@ -33,6 +33,7 @@ rule train_3d_bootstrapped:
         raw=expand("<results>/{volume}/raw.zarr", volume=ANNOTATED + UNLABELLED),
         labels=learnt_from(rules.make_pseudo_truth.output.pseudo_truth),
         mask=learnt_from(rules.make_pseudo_truth.output.mask),
+        descriptors=first_descriptors(ANNOTATED + UNLABELLED),
     output:
         checkpoint="<results>/nets/{net}/checkpoint.pt",
         losses="<results>/nets/{net}/losses.csv",
@@ -43,7 +44,7 @@ rule train_3d_bootstrapped:
     benchmark:
         "<benchmarks>/train_3d_bootstrapped/{net}.tsv"
     wildcard_constraints:
-        net=either(ROUND_OF),
+        net=either(nets_of(BOOTSTRAPPED)),
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8

@@ -12,6 +12,7 @@ from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, member_names, threshold_names
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.memory import SHARED, Allowance, memory_problems, this_machine
+from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.rounds import bootstrapped_tracks, run_tracks
 from sparse2dense.stages.scattering import part_records
@@ -51,6 +52,10 @@ PARTITIONS = "<results>/{volume}/{track}/" + ("graph" if MUTEX else "merge_tree.
 PREDICTED_2D = PREDICTED[config["nets"]["2d"]["kind"]]
 PREDICTED_3D = PREDICTED[config["nets"]["3d"]["kind"]]
 LIFTED = LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]]
+READ_3D = list(KINDS[config["nets"]["3d"]["kind"]].inputs)
+PATHS_3D = [f"<results>/{{volume}}/{'' if name == 'raw' else '{track}/'}{name}.zarr" for name in READ_3D]
+# Whether the 3D net of a track reads what a first one, `3d_lsd`, predicts.
+AUTO_CONTEXT = "descriptors" in READ_3D
 # Tracks and the volumes they are followed on: scored where there is a reference, else only for pseudo ground truth.
 SCORED = [(volume, track) for volume in ANNOTATED + TEST for track in TRACKS]
 UNSCORED = [(volume, track) for volume in UNLABELLED for track in LEARNT_FROM.values()]
@@ -61,17 +66,19 @@ SKELETON_SCORES = [
     for volume, track in SCORED
     if "skeletons" in config["volumes"][volume]
 ]
-# Nets by the directory they stand in, with their key in the configuration; two tracks share the settings of one. Those
-# of an ensemble have directories of their own, of which the first is that of a single net.
-FIRST = {"2d": "2d", "2d_to_3d": "2d_to_3d", **{f"3d_{track}": "3d" for track in [*BOOTSTRAPPED, "baseline"]}}
+# Nets by the directory they stand in, with their key in the configuration; tracks share the settings of one. Those of
+# an ensemble have directories of their own, of which the first is that of a single net.
+STEPS = ["3d_lsd", "3d"] if AUTO_CONTEXT else ["3d"]
+FIRST = {"2d": "2d", "2d_to_3d": "2d_to_3d"} | {
+    f"{step}_{track}": "3d" for track in [*BOOTSTRAPPED, "baseline"] for step in STEPS
+}
 MEMBERS = {net: member_names(net, config["nets"][key]) for net, key in FIRST.items()}
-# The track of the round that a net on pseudo ground truth belongs to.
-ROUND_OF = {name: track for track in BOOTSTRAPPED for name in MEMBERS[f"3d_{track}"]}
-USED = [net for net in FIRST if FIRST[net] != "3d" or net.removeprefix("3d_") in TRACKS]
-KEYS = {name: FIRST[net] for net in USED for name in MEMBERS[net]}
-RE# The track of the round that a net on pseudo ground truth belongs to.
-ROUND_OF = {name: track for track in BOOTSTRAPPED for name in MEMBERS[f"3d_{track}"]}
-USED = [net for net, key in KEYS.items() if is_reused(config["nets"][key])]
+# The track of every 3D net.
+TRACK_OF = {
+    name: track for track in [*BOOTSTRAPPED, "baseline"] for step in STEPS for name in MEMBERS[f"{step}_{track}"]
+}
+KEYS = {name: FIRST[net] for net, names in MEMBERS.items() for name in names if TRACK_OF.get(name) in (None, *TRACKS)}
+REUSED = [net for net, key in KEYS.items() if is_reused(config["nets"][key])]
 NETS = [net for net in KEYS if net not in REUSED]
 # Volumes and tracks whose segmentation becomes pseudo ground truth.
 BOOTSTRAPPING = (
@@ -86,8 +93,9 @@ def either(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-# Tracks of a 3D net on raw.
+# Tracks of a 3D net, and those where it is the second of two, as regular expressions.
 ON_RAW = either([*BOOTSTRAPPED, "baseline"])
+FIRST_TRACKS = either([*BOOTSTRAPPED, "baseline"] if AUTO_CONTEXT else [])
 
 
 def growing(base):
@@ -148,7 +156,8 @@ def to_train(key):
     def settings(wildcards):
         if is_reused(config["nets"][key]):
             raise WorkflowError(f"`nets.{key}.checkpoint` is given, so nothing trains this net.")
-        return {name: value for name, value in config["nets"][key].items() if name not in ("checkpoint", "members")}
+        own = {name: value for name, value in config["nets"][key].items() if name not in ("checkpoint", "members")}
+        return own | ({"kind": "3d_lsd"} if wildcards.net.startswith("3d_lsd_") else {})
 
     return settings
 
@@ -161,6 +170,22 @@ def member_seed(wildcards):
 def checkpoint_files(net):
     """The checkpoints of all members of a net."""
     return [f"<results>/nets/{name}/checkpoint.pt" for name in MEMBERS[net]]
+
+
+def nets_of(tracks):
+    """The 3D nets of tracks, with those of ensembles."""
+    return [name for name, track in TRACK_OF.items() if track in tracks]
+
+
+def first_descriptors(volumes):
+    """An input function: what the first of two nets predicts of `volumes`, for the second to read; else nothing."""
+
+    def files(wildcards):
+        if not AUTO_CONTEXT or wildcards.net.startswith("3d_lsd_"):
+            return []
+        return [f"<results>/{volume}/{TRACK_OF[wildcards.net]}/descriptors.zarr" for volume in volumes]
+
+    return files
 
 
 def checkpoint_source(wildcards):
@@ -298,11 +323,11 @@ def sweeps_to_choose_by(wildcards):
 
 def predicted_files(wildcards):
     """All that was predicted on the way to the fragments of a track, by name."""
-    names = [f"stacked_{name}" for name in PREDICTED_2D] + ["affinities"]
-    return {
-        name: f"<results>/{wildcards.volume}/{wildcards.track}/{name}.zarr"
-        for name in (names if wildcards.track == "pseudo" else PREDICTED_3D)
-    }
+    if wildcards.track == "pseudo":
+        names = [f"stacked_{name}" for name in PREDICTED_2D] + ["affinities"]
+    else:
+        names = [*PREDICTED_3D, *(["descriptors"] if AUTO_CONTEXT else [])]
+    return {name: f"<results>/{wildcards.volume}/{wildcards.track}/{name}.zarr" for name in names}
 
 
 def downsample_of(wildcards):
@@ -389,7 +414,7 @@ def pseudo_segmentation(wildcards):
 
 def learnt_from(output):
     """An input function: an output of `make_pseudo_truth`, of all volumes, that the net of a round learns from."""
-    return lambda wildcards: expand(output, volume=ANNOTATED + UNLABELLED, track=LEARNT_FROM[ROUND_OF[wildcards.net]])
+    return lambda wildcards: expand(output, volume=ANNOTATED + UNLABELLED, track=LEARNT_FROM[TRACK_OF[wildcards.net]])
 
 
 def truth_of_test(wildcards):

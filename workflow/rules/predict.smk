@@ -82,9 +82,9 @@ use rule predict_2d_to_3d as predict_2d_to_3d_part with:
 
 
 rule predict_3d:
-    """Predict a volume with a 3D net on raw."""
+    """Predict a volume with the 3D net of a track."""
     input:
-        volumes=["<results>/{volume}/raw.zarr"],
+        volumes=PATHS_3D,
         checkpoint=lambda wildcards: checkpoint_files(f"3d_{wildcards.track}"),
         parts=parts(f"<results>/{{volume}}/{{track}}/{PREDICTED_3D[0]}.zarr"),
     output:
@@ -102,7 +102,7 @@ rule predict_3d:
         runtime=growing(240),
     params:
         code=code_hash("stages.predicting"),
-        inputs=["raw"],
+        inputs=READ_3D,
         outputs={name: f"{name}.zarr" for name in PREDICTED_3D},
         how=prediction_settings(),
     script:
@@ -111,7 +111,7 @@ rule predict_3d:
 
 use rule predict_3d as predict_3d_part with:
     input:
-        volumes=["<results>/{volume}/raw.zarr"],
+        volumes=PATHS_3D,
         checkpoint=lambda wildcards: checkpoint_files(f"3d_{wildcards.track}"),
     output:
         temp(f"<results>/{{volume}}/{{track,{ON_RAW}}}/{PREDICTED_3D[0]}.zarr.parts/{{part}}.json"),
@@ -119,6 +119,34 @@ use rule predict_3d as predict_3d_part with:
         "<logs>/predict_3d/{volume}.{track}.{part}.log",
     benchmark:
         "<benchmarks>/predict_3d/{volume}.{track}.{part}.tsv"
+
+
+use rule predict_3d as predict_3d_lsd with:
+    input:
+        volumes=["<results>/{volume}/raw.zarr"],
+        checkpoint=lambda wildcards: checkpoint_files(f"3d_lsd_{wildcards.track}"),
+        parts=parts("<results>/{volume}/{track}/descriptors.zarr"),
+    output:
+        directory(f"<results>/{{volume}}/{{track,{FIRST_TRACKS}}}/descriptors.zarr"),
+    log:
+        "<logs>/predict_3d_lsd/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/predict_3d_lsd/{volume}.{track}.tsv"
+    params:
+        inputs=["raw"],
+        outputs={"descriptors": "descriptors.zarr"},
+
+
+use rule predict_3d_lsd as predict_3d_lsd_part with:
+    input:
+        volumes=["<results>/{volume}/raw.zarr"],
+        checkpoint=lambda wildcards: checkpoint_files(f"3d_lsd_{wildcards.track}"),
+    output:
+        temp(f"<results>/{{volume}}/{{track,{FIRST_TRACKS}}}/descriptors.zarr.parts/{{part}}.json"),
+    log:
+        "<logs>/predict_3d_lsd/{volume}.{track}.{part}.log",
+    benchmark:
+        "<benchmarks>/predict_3d_lsd/{volume}.{track}.{part}.tsv"
 
 
 rule predict:

@@ -70,6 +70,7 @@ rule train_3d_baseline:
         labels=expand("<results>/{volume}/truth.zarr", volume=DENSE),
         # Of dense truth nothing is known where it is 0: it is its own mask.
         mask=expand("<results>/{volume}/truth.zarr", volume=DENSE),
+        descriptors=first_descriptors(DENSE),
     output:
         checkpoint="<results>/nets/{net}/checkpoint.pt",
         losses="<results>/nets/{net}/losses.csv",
@@ -80,7 +81,7 @@ rule train_3d_baseline:
     benchmark:
         "<benchmarks>/train_3d_baseline/{net}.tsv"
     wildcard_constraints:
-        net=either(MEMBERS["3d_baseline"]),
+        net=either(nets_of(["baseline"])),
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8

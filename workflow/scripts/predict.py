@@ -1,4 +1,4 @@
-"""Apply a net to a volume. Run by `predict_2d`, `predict_2d_to_3d`, `predict_3d`, and their parts."""
+"""Apply a net to a volume. Run by `predict_2d`, `predict_2d_to_3d`, `predict_3d`, `predict_3d_lsd`, their parts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Train a 3D net on raw. Run by the rules `train_3d_bootstrapped` and `train_3d_baseline`."""
+"""Train a 3D net. Run by the rules `train_3d_bootstrapped`, `train_3d_baseline`, and those of their first nets."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,12 @@ if __name__ == "__main__":
     start_log(Path(snakemake.log[0]))
     kinds = (snakemake.input.raw, snakemake.input.labels, snakemake.input.mask)
     triples = zip(*(map(Path, paths) for paths in kinds), strict=True)
+    descriptors = map(Path, snakemake.input.descriptors)
     train_volume(
         dict(zip(snakemake.params.volumes, triples, strict=True)),
         TrainingOutputs(**{name: Path(path) for name, path in snakemake.output.items()}),
         settings=snakemake.params.net,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        descriptors=dict(zip(snakemake.params.volumes, descriptors, strict=False)),  # none for a net on raw alone
     )

@@ -63,9 +63,18 @@ PROBABILITIES = (
 
 @dataclass(frozen=True)
 class Warp:
-    """Where every voxel of a crop comes from: float32 (axes, *crop shape), in voxels of the source array."""
+    """Where every voxel of a crop comes from.
+
+    Parameters
+    ----------
+    coordinates
+        float32 (axes, *crop shape), in voxels of the source array.
+    turn
+        float32 (axes, axes): flips, transposition and rotation alone, from a step in the crop to one in the source.
+    """
 
     coordinates: Floats
+    turn: Floats
 
 
 def draw_warp(
@@ -103,11 +112,12 @@ def draw_warp(
     if rng.random() < augmentation.rotation:
         angle = np.deg2rad(rng.uniform(-augmentation.rotation_degrees, augmentation.rotation_degrees))
         plane = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
-    if rng.random() < augmentation.scale:
-        low, high = augmentation.scale_range
-        plane = plane * np.float32(np.exp(rng.uniform(np.log(low), np.log(high))))
     full = np.eye(ndim, dtype=np.float32)
     full[-2:, -2:] = plane
+    turn = matrix @ full
+    if rng.random() < augmentation.scale:
+        low, high = augmentation.scale_range
+        full[-2:, -2:] *= np.float32(np.exp(rng.uniform(np.log(low), np.log(high))))
     coordinates = np.tensordot(matrix @ full, grid, axes=1).astype(np.float32)
     if rng.random() < augmentation.elastic:
         coordinates[-2:] += _displacement(shape, rng, augmentation.elastic_spacing, augmentation.elastic_jitter)
@@ -116,7 +126,7 @@ def draw_warp(
             if rng.random() < augmentation.shift:
                 coordinates[1:, z] += rng.normal(0, augmentation.shift_voxels, 2).astype(np.float32)[:, None, None]
     coordinates += np.asarray(centre, np.float32).reshape(-1, *[1] * ndim)
-    return Warp(coordinates)
+    return Warp(coordinates, turn)
 
 
 def _displacement(shape: Sequence[int], rng: np.random.Generator, spacing: float, jitter: float) -> Floats:

@@ -11,7 +11,7 @@ from scipy.ndimage import find_objects
 
 from sparse2dense.errors import InputError
 
-__all__ = ["descriptor_channels", "local_shape_descriptors", "section_descriptors"]
+__all__ = ["descriptor_channels", "local_shape_descriptors", "section_descriptors", "turned_descriptors"]
 
 TRUNCATE = 3.0
 """Standard deviations at which the Gaussian window ends."""
@@ -96,6 +96,47 @@ def section_descriptors(
         )
     part = tuple(slice(*r.indices(n)) for r, n in zip(roi or [slice(None)] * 3, labels.shape, strict=True))
     return _describe(labels, _per_axis("sigma", sigma, 2), (1.0, 1.0), int(downsample), part)
+
+
+def turned_descriptors(
+    descriptors: NDArray[np.float32], turn: NDArray[np.float32], sigma: Sequence[float]
+) -> NDArray[np.float32]:
+    """What 3D descriptors say when an image and its axes are turned: offsets turn as vectors, covariances as tensors.
+
+    Voxels stay where they are; only values change. They are those of `local_shape_descriptors` of the turned labels
+    where axes that take each other's place have the same sigma; for turns by less than 90 degrees almost.
+
+    Parameters
+    ----------
+    descriptors
+        float32 (10, z, y, x) in 0..1, channels as in `descriptor_channels`, predicted or computed.
+    turn
+        float32 (3, 3), orthogonal: the step in the image that a step (z, y, x) after the turn was.
+    sigma
+        Of the descriptors, in voxels (z, y, x).
+
+    Returns
+    -------
+    float32 (10, z, y, x) in 0..1; without meaning where there is no object.
+    """
+    width = np.asarray(sigma, np.float32)
+    matrix = turn.T.astype(np.float32) * width / width[:, np.newaxis]
+    result = descriptors.copy()
+    result[:3] = np.tensordot(matrix, descriptors[:3] - 0.5, axes=1) + 0.5
+    pairs = ((0, 1), (0, 2), (1, 2))
+    deviation = np.sqrt(descriptors[3:6])
+    covariance = np.empty((3, 3, *descriptors.shape[1:]), np.float32)
+    for axis in range(3):
+        covariance[axis, axis] = descriptors[3 + axis]
+    for channel, (a, b) in enumerate(pairs, start=6):
+        covariance[a, b] = covariance[b, a] = (2 * descriptors[channel] - 1) * deviation[a] * deviation[b]
+    half = np.tensordot(matrix, covariance, axes=1)  # (new axis, old axis, z, y, x)
+    for axis in range(3):
+        result[3 + axis] = np.tensordot(matrix[axis], half[axis], axes=1)
+    for channel, (a, b) in enumerate(pairs, start=6):
+        spread = np.sqrt(np.maximum(result[3 + a] * result[3 + b], np.float32(1e-12)))
+        result[channel] = 0.5 * np.tensordot(matrix[b], half[a], axes=1) / spread + 0.5
+    return np.clip(result, 0, 1, out=result)
 
 
 def _per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[float, ...]:

@@ -8,22 +8,20 @@ from typing import Any
 from sparse2dense.errors import InputError
 from sparse2dense.ops.thresholds import threshold_name, thresholds
 from sparse2dense.stages.downloading import expand_url
+from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.training_plan import plan_problems
 from sparse2dense.stages.viewing import view_problems
 
-__all__ = ["LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "is_reused", "member_names", "threshold_names"]
+__all__ = [
+    "LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "is_reused", "member_names", "threshold_names",
+    "used_nets",
+]  # fmt: skip
 
 Config = Mapping[str, Any]
 SOURCES = ("raw", "truth", "painted", "painted_mask")
-# What nets predict and read, by kind; `stages.net_kinds.KINDS` says the same. The head that names a job stands first.
-PREDICTED = {
-    "2d_mtlsd": ("affinities", "descriptors"),
-    "2d_lsd": ("descriptors",),
-    "2d_affs": ("affinities",),
-    "3d_mtlsd": ("affinities", "descriptors"),
-    "3d_affs": ("affinities",),
-}
-LIFT_INPUTS = {f"3d_affs_from_{kind}": heads for kind, heads in PREDICTED.items() if kind.startswith("2d")}
+# What nets predict, and what those on stacked 2D predictions read, by kind. The head that names a job stands first.
+PREDICTED = {name: tuple(sorted(kind.heads)) for name, kind in KINDS.items()}
+LIFT_INPUTS = {name: tuple(sorted(kind.inputs)) for name, kind in KINDS.items() if kind.source == "2d"}
 
 
 def inconsistencies(config: Config) -> list[InputError]:
@@ -51,6 +49,17 @@ def is_reused(net: Config) -> bool:
 def member_names(name: str, net: Config) -> list[str]:
     """Return the names of all nets that a block of `nets` asks for: `name` itself, `<name>_member_2` ..."""
     return [name, *(f"{name}_member_{number}" for number in range(2, net["members"] + 1))]
+
+
+def used_nets(config: Config) -> dict[str, Config]:
+    """Return the nets of a run with their settings, by name; `3d_lsd` is the first of two that `nets.3d` describes."""
+    nets = dict(config["nets"])
+    last = nets.pop("3d")
+    if set(config["evaluate"]["tracks"]) == {"pseudo"}:
+        return nets
+    if KINDS[last["kind"]].source is not None:
+        nets["3d_lsd"] = {**last, "kind": "3d_lsd"}
+    return {**nets, "3d": last}
 
 
 def threshold_names(setting: Any) -> list[str]:
@@ -296,6 +305,14 @@ def net_problems(config: Config) -> Iterator[InputError]:
             "`evaluate.tracks` has bootstrapped and baseline, but `nets.3d.checkpoint` gives one net for both",
             allowed="one of them",
             remedy="remove a track, or `nets.3d.checkpoint`",
+        )
+    source = KINDS[config["nets"]["3d"]["kind"]].source
+    if is_reused(config["nets"]["3d"]) and source is not None:
+        yield InputError(
+            f"`nets.3d.checkpoint` is given, but a net of `nets.3d.kind` {config['nets']['3d']['kind']} reads what one "
+            f"of kind {source} predicts",
+            allowed="a trained net that reads the image alone",
+            remedy="remove `checkpoint`, so that both nets are trained, or use a net of another kind",
         )
     for name, net in config["nets"].items():
         path = f"nets.{name}"

@@ -10,6 +10,7 @@ from typing import Any
 from sparse2dense.errors import InputError
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.nearest import reach_in_voxels
+from sparse2dense.stages.consistency import used_nets
 from sparse2dense.stages.net_kinds import describe_net
 from sparse2dense.stages.viewing import view_margin, views_of
 from sparse2dense.volumes.grid import chunk_shape, common_multiple, shard_shape, snap_up, tiling
@@ -36,8 +37,8 @@ OVERLAP_BYTES, SEGMENTATION_BYTES, FILTER_BYTES = 70, 55, 75
 COPIES = 1.5
 """Convolutions keep copies in an order of their own: a pass held 1.1 times (2D) to 1.45 times (3D) what it counts."""
 SHARED = {
-    "predict_2d", "predict_2d_to_3d", "predict_3d", "make_fragments", "make_graph", "count_links", "count_overlaps",
-    "rank_errors", "write_segmentation",
+    "predict_2d", "predict_2d_to_3d", "predict_3d_lsd", "predict_3d", "make_fragments", "make_graph", "count_links",
+    "count_overlaps", "rank_errors", "write_segmentation",
 }  # fmt: skip
 """Rules whose blocks several jobs may share; those jobs are of a rule of their own."""
 
@@ -177,13 +178,11 @@ def _volume_plans(name: str, facts: Mapping[str, Any], config: Config) -> Iterat
 
 def _predictions(name: str, facts: Mapping[str, Any], config: Config) -> Iterator[BlockPlan]:
     """Yield how nets predict a volume."""
-    nets, tracks = config["nets"], config["evaluate"]["tracks"]
+    nets = used_nets(config)
     shape = tuple(facts["shape"])
     chunks = chunk_shape(shape, facts["voxel_size"])
-    for net in nets:
-        if net == "3d" and set(tracks) == {"pseudo"}:
-            continue
-        described = describe_net(nets[net], section_settings=nets["2d"] if net == "2d_to_3d" else None)
+    for net, settings in nets.items():
+        described = describe_net(settings, section_settings=nets["2d"] if net == "2d_to_3d" else None)
         architecture, flat = described.architecture, (1,) * (3 - described.architecture.ndim)
         tile = snap_up(config["predict"]["block"], common_multiple(chunks, flat + architecture.stride))
         written = tuple(min(step, side) for step, side in zip(tile, shape, strict=True))

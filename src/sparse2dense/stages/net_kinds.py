@@ -17,22 +17,35 @@ SCALE_TOLERANCE = 0.25
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of net: its number of axes, what it reads and what it predicts."""
+    """A kind of net: its number of axes, what it reads and what it predicts.
+
+    Descriptors and affinities that it reads are predictions of another net, whose key in `nets` is `source`. With the
+    descriptors of `3d_lsd` it is the second net of auto-context (Sheridan et al., Nature Methods 2023).
+    """
 
     ndim: int
     inputs: tuple[str, ...]
     heads: tuple[str, ...]
+    source: str | None = None
+
+    @property
+    def described(self) -> int:
+        """Number of axes of the predictions that it reads."""
+        return 2 if self.source == "2d" else 3
 
 
 KINDS = {
     "2d_affs": Kind(2, ("raw",), ("affinities",)),
     "2d_lsd": Kind(2, ("raw",), ("descriptors",)),
     "2d_mtlsd": Kind(2, ("raw",), ("descriptors", "affinities")),
-    "3d_affs_from_2d_affs": Kind(3, ("affinities",), ("affinities",)),
-    "3d_affs_from_2d_lsd": Kind(3, ("descriptors",), ("affinities",)),
-    "3d_affs_from_2d_mtlsd": Kind(3, ("descriptors", "affinities"), ("affinities",)),
+    "3d_affs_from_2d_affs": Kind(3, ("affinities",), ("affinities",), "2d"),
+    "3d_affs_from_2d_lsd": Kind(3, ("descriptors",), ("affinities",), "2d"),
+    "3d_affs_from_2d_mtlsd": Kind(3, ("descriptors", "affinities"), ("affinities",), "2d"),
     "3d_affs": Kind(3, ("raw",), ("affinities",)),
+    "3d_lsd": Kind(3, ("raw",), ("descriptors",)),
     "3d_mtlsd": Kind(3, ("raw",), ("descriptors", "affinities")),
+    "3d_aclsd": Kind(3, ("descriptors",), ("affinities",), "3d_lsd"),
+    "3d_acrlsd": Kind(3, ("descriptors", "raw"), ("affinities",), "3d_lsd"),
 }
 
 
@@ -64,6 +77,11 @@ class NetDescription:
     sigma: tuple[float, ...]
     voxel_size: tuple[float, ...] | None
 
+    @property
+    def input_channels(self) -> dict[str, int]:
+        """Channels of everything the net reads, by name, in their order."""
+        return _input_channels(KINDS[self.kind], self.adjacent, self.input_offsets)
+
     def fits_voxels(self, voxel_size: Sequence[float]) -> bool:
         """Whether the net was trained on voxels of about this size, nm (z, y, x), or sees no image at all."""
         if self.voxel_size is None:
@@ -89,14 +107,9 @@ def describe_net(
     source = section_settings if section_settings is not None else settings
     input_offsets = tuple(tuple(offset) for offset in source["offsets"]) if "affinities" in kind.inputs else ()
     adjacent = settings["adjacent"] if kind.ndim == 2 else 0
-    sizes = {
-        "raw": 2 * adjacent + 1,
-        "affinities": len(input_offsets),
-        "descriptors": len(descriptor_channels(2)),
-    }
     outputs = {"affinities": len(offsets), "descriptors": len(descriptor_channels(kind.ndim))}
     architecture = Architecture(
-        in_channels=sum(sizes[name] for name in kind.inputs),
+        in_channels=sum(_input_channels(kind, adjacent, input_offsets).values()),
         heads={name: outputs[name] for name in kind.heads},
         features=settings["features"],
         growth=settings["growth"],
@@ -115,6 +128,15 @@ def describe_net(
     return NetDescription(settings["kind"], architecture, adjacent, offsets, input_offsets, tuple(sigma), size)
 
 
+def _input_channels(kind: Kind, adjacent: int, input_offsets: Sequence[Sequence[int]]) -> dict[str, int]:
+    sizes = {
+        "raw": 2 * adjacent + 1,
+        "affinities": len(input_offsets),
+        "descriptors": len(descriptor_channels(kind.described)),
+    }
+    return {name: sizes[name] for name in kind.inputs}
+
+
 def settings_of(description: NetDescription) -> dict[str, Any]:
     """What a block of `nets` in the configuration says of the net; the inverse of `describe_net`."""
     architecture, kind = description.architecture, KINDS[description.kind]
@@ -129,7 +151,7 @@ def settings_of(description: NetDescription) -> dict[str, Any]:
     }
     if kind.ndim == 2:
         settings["adjacent"] = description.adjacent
-    if "raw" in kind.inputs:
+    if kind.source != "2d":
         settings["sigma"] = list(description.sigma)
     return settings
 
@@ -148,7 +170,7 @@ def description_of(fields: Mapping[str, Any]) -> NetDescription:
     architecture = Architecture(**{name: _as_tuples(value) for name, value in fields["architecture"].items()})
     description = NetDescription(**{**tuples, "architecture": architecture})
     section = {"offsets": description.input_offsets, "sigma": description.sigma}
-    lifts = "raw" not in KINDS[description.kind].inputs
+    lifts = KINDS[description.kind].source == "2d"
     needed = describe_net(
         settings_of(description), section_settings=section if lifts else None, voxel_size=description.voxel_size
     )

@@ -13,8 +13,9 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
 from sparse2dense.stages.net_kinds import NetDescription, description_of
 from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.volume import Volume
 
-__all__ = ["fastest", "load_net", "memory_format", "normalised", "save_net"]
+__all__ = ["check_input", "fastest", "load_net", "memory_format", "normalised", "save_net"]
 
 
 def normalised(raw: NDArray) -> NDArray[np.float32]:
@@ -74,6 +75,44 @@ def load_net(path: Path) -> tuple[UNet, NetDescription]:
             remedy="train the net again, or correct the path",
         ) from error
     return net.eval(), description
+
+
+def check_input(volume: Volume, name: str, description: NetDescription, net: str) -> None:
+    """Refuse a volume that isn't what the described net reads as `name`; `net` says which net that is.
+
+    Raises
+    ------
+    InputError
+        For other channels, offsets, sigma or voxels than those of the net.
+    """
+    wanted = 1 if name == "raw" else description.input_channels[name]
+    found = volume.shape[0] if len(volume.shape) == 4 else 1
+    if found != wanted:
+        raise InputError(
+            f"{volume.path} holds {found} channels of {name}",
+            allowed=f"{wanted}, which {net} of kind {description.kind} reads",
+            remedy="choose kinds of nets that fit each other, or train the net again",
+        )
+    if name == "affinities":
+        given = [tuple(offset[1:]) for offset in volume.attributes["offsets"]]
+        if given != list(description.input_offsets):
+            raise InputError(
+                f"{volume.path} holds affinities of offsets {given}",
+                allowed=f"the offsets {net} was trained on: {list(description.input_offsets)}",
+                remedy="train the 2D-to-3D net again for these offsets",
+            )
+    if name == "descriptors" and tuple(volume.attributes["sigma"]) != description.sigma:
+        raise InputError(
+            f"{volume.path} holds descriptors of sigma {volume.attributes['sigma']}",
+            allowed=f"the sigma {net} was trained on: {list(description.sigma)}",
+            remedy="train the net that reads them again for this sigma",
+        )
+    if not description.fits_voxels(volume.voxel_size):
+        raise InputError(
+            f"{volume.path} has voxels of {volume.voxel_size} nm",
+            allowed=f"within a quarter of {description.voxel_size} nm, on which {net} was trained",
+            remedy="resample the volume, or train a net on it",
+        )
 
 
 def _check_weights(weights: Mapping[str, Any], description: NetDescription) -> None:

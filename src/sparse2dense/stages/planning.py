@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse2dense.ops.architecture import Architecture
-from sparse2dense.stages.consistency import is_reused
+from sparse2dense.stages.consistency import is_reused, used_nets
 from sparse2dense.stages.memory import Allowance, BlockPlan, block_plans
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
 from sparse2dense.stages.viewing import view_margin, views_of
@@ -43,9 +43,7 @@ def plan_text(config: Config, found: Found, allowances: Mapping[str, Allowance |
     """
     plans = block_plans(found, config)
     sections = ["NETS, with shapes (channels, z, y, x)"]
-    for name in config["nets"]:
-        if name != "3d" or set(config["evaluate"]["tracks"]) != {"pseudo"}:
-            sections.append("\n".join(_net_lines(name, config, found, plans)))
+    sections += ["\n".join(_net_lines(name, config, found, plans)) for name in used_nets(config)]
     sections.append("VOLUMES, with lengths (z, y, x) in voxels")
     for name in config["volumes"]:
         if name in found:
@@ -58,7 +56,7 @@ def plan_text(config: Config, found: Found, allowances: Mapping[str, Allowance |
 
 def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPlan]) -> Iterator[str]:
     """Yield what there is to say of a net: what it is, and the shapes that it takes and gives."""
-    nets = config["nets"]
+    nets = used_nets(config)
     settings, lifts = nets[name], name == "2d_to_3d"
     net = describe_net(settings, section_settings=nets["2d"] if lifts else None)
     architecture = net.architecture
@@ -115,8 +113,11 @@ def _cut(architecture: Architecture, block: Shape) -> Iterator[str]:
 def _inputs(net: NetDescription) -> str:
     """Say what the input channels of a net are."""
     kind, channels = KINDS[net.kind], net.architecture.in_channels
-    if "raw" not in kind.inputs:
+    if kind.source == "2d":
         return f"{channels} channels: stacked {' and '.join(kind.inputs)} of the 2D net"
+    if kind.source is not None:
+        image = " and the image" if "raw" in kind.inputs else ""
+        return f"{channels} channels: descriptors of the net {kind.source}{image}"
     return (
         f"{channels} channels: a section and {net.adjacent} on either side"
         if kind.ndim == 2
@@ -180,7 +181,7 @@ def _reason(plan: BlockPlan, config: Config, facts: Config) -> str:
     chunks = chunk_shape(facts["shape"], facts["voxel_size"])
     change = f"{_by(plan.block)} instead of {_by(asked)} (`{plan.key}`):"
     if section == "predict":
-        pooling = config["nets"][plan.rule.removesuffix("_part").removeprefix("predict_")]["pooling"]
+        pooling = used_nets(config)[plan.rule.removesuffix("_part").removeprefix("predict_")]["pooling"]
         flat = [[1] * (3 - len(factors)) + list(factors) for factors in pooling]  # sections are not pooled along z
         stride = (prod(factors[axis] for factors in flat) for axis in range(3))
         return f"{change} whole chunks of {_by(chunks)}, and multiples of the total pooling {_by(stride)}"

@@ -20,7 +20,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
 from sparse2dense.ops.views import View
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
-from sparse2dense.stages.nets import fastest, load_net, normalised
+from sparse2dense.stages.nets import check_input, fastest, load_net, normalised
 from sparse2dense.stages.viewing import Source, mean_answer, views_of
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, common_multiple, shard_shape, snap_up
@@ -51,7 +51,7 @@ def predict(
     Parameters
     ----------
     inputs
-        `raw`, or what a 2D-to-3D net reads: `descriptors`, `affinities` or both, stacked from a 2D net.
+        All that the net reads: `raw`, or what other nets predict, `descriptors` and `affinities`.
     checkpoint
         A trained net.
     outputs
@@ -199,28 +199,15 @@ def _open_inputs(inputs: Mapping[str, Path], description: NetDescription, checkp
         raise InputError(
             f"{checkpoint} of kind {description.kind} reads {', '.join(wanted)}; given: {', '.join(inputs)}",
             allowed="all inputs that the net was trained on",
-            remedy="choose kinds of nets that fit each other: `nets.2d.kind` and `nets.2d_to_3d.kind`",
+            remedy="choose kinds of nets that fit each other, below `nets`",
         )
     sources = {name: open_volume(inputs[name]) for name in wanted}
     for name, volume in sources.items():
-        if name == "affinities":
-            given = [tuple(offset[1:]) for offset in volume.attributes["offsets"]]
-            if given != list(description.input_offsets):
-                raise InputError(
-                    f"{volume.path} holds affinities of offsets {given}",
-                    allowed=f"the offsets {checkpoint} was trained on: {list(description.input_offsets)}",
-                    remedy="train the 2D-to-3D net again for these offsets",
-                )
-        if name == "descriptors" and tuple(volume.attributes["sigma"]) != description.sigma:
-            raise InputError(
-                f"{volume.path} holds descriptors of sigma {volume.attributes['sigma']}",
-                allowed=f"the sigma {checkpoint} was trained on: {list(description.sigma)}",
-                remedy="train the 2D-to-3D net again for this sigma",
-            )
-        if name == "raw" and not description.fits_voxels(volume.voxel_size):
-            raise InputError(
-                f"{volume.path} has voxels of {volume.voxel_size} nm",
-                allowed=f"within a quarter of {description.voxel_size} nm, on which {checkpoint} was trained",
-                remedy="resample the volume, or train a net on it",
-            )
+        check_input(volume, name, description, str(checkpoint))
+    if len({volume.spatial_shape for volume in sources.values()}) != 1:
+        raise InputError(
+            f"what {checkpoint} reads has the shapes {[volume.spatial_shape for volume in sources.values()]}",
+            allowed="volumes of one shape",
+            remedy="predict all of them from one image",
+        )
     return sources

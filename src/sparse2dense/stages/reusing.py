@@ -185,11 +185,13 @@ def reuse_net(
     log.info("net %s of kind %s from %s", name, description.kind, origin["origin"])
 
 
-def _name_of(kind: str) -> str:
-    """Return the key in `nets` that nets of a kind belong to."""
+def _name_of(kind: str) -> str | None:
+    """Return the key in `nets` below which a net of a kind can be used again; None for one of a pair of nets."""
     if KINDS[kind].ndim == 2:
         return "2d"
-    return "3d" if "raw" in KINDS[kind].inputs else "2d_to_3d"
+    if KINDS[kind].source == "2d":
+        return "2d_to_3d"
+    return "3d" if KINDS[kind].source is None and "affinities" in KINDS[kind].heads else None
 
 
 def _local_nets(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,7 +5,7 @@ with any number of loading processes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, inside,
 from sparse2dense.ops.balance import balance_weights
 from sparse2dense.ops.boundaries import grow_boundary
 from sparse2dense.ops.corruption import corrupt, degrade
-from sparse2dense.ops.descriptors import local_shape_descriptors, section_descriptors
+from sparse2dense.ops.descriptors import local_shape_descriptors, section_descriptors, turned_descriptors
 from sparse2dense.ops.sampling import Positions, annotated_positions
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
@@ -160,7 +160,7 @@ class SectionSamples:
             shift = np.zeros((2, 1, 1), np.float32)
             if z != middle and rng.random() < self.augmentation.shift:
                 shift[:, 0, 0] = rng.normal(0, self.augmentation.shift_voxels, 2)
-            slices.append(sample_image(image, Warp(coordinates + shift)))
+            slices.append(sample_image(image, replace(warp, coordinates=coordinates + shift)))
         return Sample(shade(np.stack(slices), rng, self.augmentation), targets, weights)
 
 
@@ -210,7 +210,7 @@ class LiftSamples:
 
 
 class VolumeSamples:
-    """Samples of labelled volumes for a 3D net on raw data.
+    """Samples of labelled volumes for a 3D net on raw data, on what another net predicts of them, or on both.
 
     Parameters
     ----------
@@ -218,6 +218,8 @@ class VolumeSamples:
         Raw, labels and mask of every volume; labels and mask have the shape of raw.
     sections
         For every volume the range of z that samples are centred in.
+    descriptors
+        For every volume the predicted descriptors (10, z, y, x) that the net reads; None for a net on raw alone.
     """
 
     def __init__(
@@ -227,9 +229,11 @@ class VolumeSamples:
         shape: Sequence[int],
         augmentation: Augmentation,
         sections: Sequence[slice],
+        descriptors: Sequence[Volume] | None = None,
     ) -> None:
         self.targets, self.shape, self.augmentation = targets, tuple(shape), augmentation
         self.volumes = [tuple(_in_memory_if_small(volume) for volume in triple) for triple in volumes]
+        self.descriptors = [_in_memory_if_small(volume) for volume in descriptors or ()]
         self.isotropic = all(max(raw.voxel_size) <= 1.5 * min(raw.voxel_size) for raw, _, _ in volumes)
         self.positions = [
             volume_positions(labels, mask, z) for (_, labels, mask), z in zip(volumes, sections, strict=True)
@@ -253,8 +257,15 @@ class VolumeSamples:
         warp = draw_warp(grown, centre, rng, self.augmentation, isotropic=self.isotropic)
         targets, weights = self.targets.make(_lookup(labels, warp), _lookup(mask, warp), inside(mask.shape, warp))
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
-        image = _interpolate(raw, Warp(warp.coordinates[(slice(None), *inner)]))
-        return Sample(shade(image, rng, self.augmentation)[None], targets, weights)
+        seen = replace(warp, coordinates=warp.coordinates[(slice(None), *inner)])
+        channels = []
+        for name in KINDS[self.targets.kind].inputs:
+            if name == "raw":
+                channels.append(shade(_interpolate(raw, seen), rng, self.augmentation)[None])
+            else:
+                predicted = _interpolate(self.descriptors[number], seen)
+                channels.append(turned_descriptors(predicted, warp.turn, self.targets.sigma))
+        return Sample(np.concatenate(channels), targets, weights)
 
 
 def volume_positions(labels: Volume, mask: Volume, sections: slice, slab: int = 32) -> Positions:
@@ -292,7 +303,7 @@ def _bounds(warp: Warp, shape: Sequence[int]) -> tuple[slice, ...]:
 
 def _moved(warp: Warp, box: tuple[slice, ...]) -> Warp:
     start = np.array([side.start for side in box], np.float32).reshape(-1, *[1] * len(box))
-    return Warp(warp.coordinates - start)
+    return replace(warp, coordinates=warp.coordinates - start)
 
 
 def _lookup(source: Any, warp: Warp) -> NDArray:
@@ -301,5 +312,9 @@ def _lookup(source: Any, warp: Warp) -> NDArray:
 
 
 def _interpolate(source: Any, warp: Warp) -> Floats:
-    box = _bounds(warp, source.shape)
-    return sample_image(normalised(source[box]), _moved(warp, box))
+    """The crop of `source`, with its channels where it has some."""
+    box = _bounds(warp, source.shape[-len(warp.coordinates) :])
+    values, moved = normalised(source[(..., *box)]), _moved(warp, box)
+    if values.ndim == len(box):
+        return sample_image(values, moved)
+    return np.stack([sample_image(channel, moved) for channel in values])

@@ -10,12 +10,13 @@ import torch
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
-from sparse2dense.stages.net_kinds import NetDescription, describe_net
+from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
+from sparse2dense.stages.nets import check_input
 from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
 from sparse2dense.stages.slicing import SectionData, read_sections
 from sparse2dense.stages.trainer import TrainingOutputs, train
 from sparse2dense.stages.training_plan import TrainingPlan
-from sparse2dense.volumes.volume import open_volume
+from sparse2dense.volumes.volume import Volume, open_volume
 
 __all__ = ["train_lift", "train_sections", "train_volume"]
 
@@ -85,8 +86,9 @@ def train_volume(
     settings: Mapping[str, Any],
     seed: int,
     threads: int,
+    descriptors: Mapping[str, Path] | None = None,
 ) -> None:
-    """Train a 3D net on raw data with dense labels: pseudo ground truth, or truth.
+    """Train a 3D net with dense labels, pseudo ground truth or truth, on raw data or on descriptors predicted of it.
 
     Parameters
     ----------
@@ -94,6 +96,8 @@ def train_volume(
         Raw, labels and mask of every volume, by volume; the last sections of each are kept for validation.
     settings
         The block `nets.3d` of the configuration.
+    descriptors
+        For a net that reads them, what a first net predicts of every volume, by volume.
     """
     _set_threads(threads)
     opened = [(open_volume(raw), open_volume(labels), open_volume(mask)) for raw, labels, mask in volumes.values()]
@@ -105,16 +109,47 @@ def train_volume(
                 remedy="give labels for the whole crop of raw that is imported",
             )
     description = describe_net(settings, voxel_size=opened[0][0].voxel_size)
+    read = _open_descriptors(descriptors or {}, dict(zip(volumes, opened, strict=True)), description)
     targets = _targets(description, settings)
     ends = [int(raw.shape[0] * (1 - VALIDATION_SHARE)) for raw, _, _ in opened]
     augmentation = _augmentation(settings)
     shape = settings["input_shape"]
     early = [slice(0, end) for end in ends]
     late = [slice(end, raw.shape[0]) for end, (raw, _, _) in zip(ends, opened, strict=True)]
-    samples = VolumeSamples(opened, targets, shape, augmentation, early)
-    judge = VolumeSamples(opened, targets, shape, augmentation.none(), late)
-    key = {"settings": settings, "volumes": {name: _identities(dict(enumerate(p))) for name, p in volumes.items()}}
+    samples = VolumeSamples(opened, targets, shape, augmentation, early, read)
+    judge = VolumeSamples(opened, targets, shape, augmentation.none(), late, read)
+    key = {
+        "settings": settings,
+        "volumes": {name: _identities(dict(enumerate(p))) for name, p in volumes.items()},
+        "descriptors": _identities(descriptors or {}),
+    }
     train(description, samples, _fixed(judge, seed), _plan(settings, seed, threads), outputs, key=key)
+
+
+def _open_descriptors(
+    descriptors: Mapping[str, Path], volumes: Mapping[str, tuple[Volume, ...]], description: NetDescription
+) -> list[Volume]:
+    """The descriptors of every volume that the described net reads, checked; none for a net on raw alone."""
+    if "descriptors" not in KINDS[description.kind].inputs:
+        return []
+    missing = [name for name in volumes if name not in descriptors]
+    if missing:
+        raise InputError(
+            f"a net of kind {description.kind} reads descriptors; none are given of {', '.join(missing)}",
+            allowed="predicted descriptors of every volume",
+            remedy=f"predict them with a net of kind {KINDS[description.kind].source}",
+        )
+    opened = {name: open_volume(descriptors[name]) for name in volumes}
+    for name, volume in opened.items():
+        check_input(volume, "descriptors", description, "the net")
+        shape = volumes[name][0].spatial_shape
+        if volume.spatial_shape != shape:
+            raise InputError(
+                f"volume {name}: raw has the shape {shape}, and its descriptors {volume.spatial_shape}",
+                allowed="one shape",
+                remedy="predict the descriptors of this image",
+            )
+    return list(opened.values())
 
 
 def split_sections(

@@ -199,7 +199,7 @@ def _input_places(name: str, description: NetDescription, view: View) -> tuple[P
     if name == "raw":
         return None
     if name == "descriptors":
-        return tuple(descriptor_places(view, 2, back=False))
+        return tuple(descriptor_places(view, KINDS[description.kind].described, back=False))
     places = [place for place in _affinities_shown(description, view) if place is not None]
     if len(places) < len(description.input_offsets):
         raise InputError(
