@@ -3,7 +3,8 @@
 A region is worth annotating where the net is unsure (the entropy of its affinities, as in uncertainty sampling), where
 the segmentation contradicts the net (disagreement), and where it looks like nothing that is annotated (the distance to
 the nearest region that is, which chosen greedily covers all there is: the k-centre of Sener and Savarese, ICLR 2018).
-The three have no common unit, so each counts as the share of regions that have less of it.
+The three have no common unit, so each counts by how many standard deviations it is above the mean of what could be
+suggested: 0.5 is the mean, 1 is three deviations above or more, so that no artefact of the image outweighs all else.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from sparse2dense.ops.regions import LAGS
 __all__ = ["PARTS", "Regions", "Suggestion", "closeness", "suggest"]
 
 PARTS = ("uncertainty", "disagreement", "novelty")
+MOST = 3.0
+"""Standard deviations from the mean at which a score is 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,10 @@ class Suggestion:
     regions
         Rows of `Regions`: one, or all of the section.
     gain
-        From 0 to 1: the mean of the three shares, less what a close section says already, over all voxels; voxels that
+        From 0 to 1: the mean of the three scores, less what a close section says already, over all voxels; voxels that
         don't count add nothing. Never more than that of the suggestion before.
-    parts, shares
-        Uncertainty (bits), disagreement and novelty, and the share of regions with less of each; means over voxels.
+    parts, scores
+        Uncertainty (bits), disagreement and novelty, and how each counts, from 0 to 1; means over voxels.
     closeness
         How alike the nearest section is, from 0 to 1, that is annotated or was suggested before; likewise.
     """
@@ -68,7 +71,7 @@ class Suggestion:
     regions: NDArray[np.int64]
     gain: float
     parts: dict[str, float]
-    shares: dict[str, float]
+    scores: dict[str, float]
     closeness: float
 
 
@@ -157,10 +160,12 @@ def suggest(
     left = np.full(int(volume_of.max()) + 1, count)
     known = _Known(regions, correlations, _standardised(regions))
     candidates = open_units[unit] & (regions.counted > 0)
-    reference = {name: np.sort(_part(regions, known, name)[candidates]) for name in PARTS}
+    if not candidates.any():
+        return []
+    scales = {name: _scale(_part(regions, known, name)[candidates]) for name in PARTS}
     while True:
-        shares = {name: _share(_part(regions, known, name), reference[name]) for name in PARTS}
-        worth = sum(shares.values()) / len(PARTS) * (1 - known.closeness)
+        scores = {name: _score(_part(regions, known, name), *scales[name]) for name in PARTS}
+        worth = sum(scores.values()) / len(PARTS) * (1 - known.closeness)
         gain = np.bincount(unit, worth * regions.counted) / total
         gain[~open_units | (left[volume_of] == 0)] = 0
         best = int(np.argmax(gain))
@@ -168,9 +173,9 @@ def suggest(
             return chosen
         rows = np.flatnonzero(unit == best)
         means = {name: _mean(_part(regions, known, name), regions, rows) for name in PARTS}
-        part_shares = {name: _mean(shares[name], regions, rows) for name in PARTS}
+        counts_as = {name: _mean(scores[name], regions, rows) for name in PARTS}
         alike = _mean(known.closeness, regions, rows)
-        chosen.append(Suggestion(rows, float(gain[best]), means, part_shares, alike))
+        chosen.append(Suggestion(rows, float(gain[best]), means, counts_as, alike))
         open_units[best] = False
         left[volume_of[best]] -= 1
         known.add(rows)
@@ -192,12 +197,17 @@ def _part(regions: Regions, known: _Known, name: str) -> NDArray[np.float64]:
     return known.novelty if name == "novelty" else np.asarray(getattr(regions, name))
 
 
-def _share(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return which share of the reference, which ascends, is less; of those equal to a value, half are."""
-    if not len(reference):
-        return np.zeros(len(values))
-    less, up_to = (np.searchsorted(reference, values, side) for side in ("left", "right"))
-    return np.asarray((less + up_to) / (2 * len(reference)))
+def _scale(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return mean and standard deviation, which is 0 where values differ by rounding only."""
+    mean, deviation = float(values.mean()), float(values.std())
+    return mean, deviation if deviation > 1e-9 * abs(mean) else 0.0
+
+
+def _score(values: NDArray[np.float64], mean: float, deviation: float) -> NDArray[np.float64]:
+    """Return how a part counts: 0.5 at the mean, 0 and 1 at so many deviations from it and beyond."""
+    if deviation == 0:
+        return np.where(values < mean - 1e-9 * abs(mean), 0, 0.5)
+    return np.asarray(np.clip(0.5 + (values - mean) / (2 * MOST * deviation), 0, 1))
 
 
 def _mean(values: NDArray[np.float64], regions: Regions, rows: NDArray[np.int64]) -> float:

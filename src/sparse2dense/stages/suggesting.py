@@ -43,7 +43,7 @@ SIDES = ("begin", "end")
 SUGGESTED = (
     "kind", "rank", "volume", "section", "section_nm",
     *(f"{side}_{axis}{unit}" for unit in ("", "_nm") for side in SIDES for axis in "yx"),
-    "gain", *PARTS, *(f"{part}_share" for part in PARTS), "closeness",
+    "gain", *PARTS, *(f"{part}_score" for part in PARTS), "closeness",
 )  # fmt: skip
 """Columns of the table of suggestions."""
 
@@ -241,5 +241,5 @@ def _numbers(suggestion: Suggestion) -> Iterator[tuple[str, float]]:
     yield "gain", round(suggestion.gain, 6)
     for part in PARTS:
         yield part, round(suggestion.parts[part], 6)
-        yield f"{part}_share", round(suggestion.shares[part], 6)
+        yield f"{part}_score", round(suggestion.scores[part], 6)
     yield "closeness", round(suggestion.closeness, 6)
