@@ -56,7 +56,7 @@ rule suggest_painting:
     params:
         code=code_hash("stages.suggesting"),
         volumes=SUGGESTED,
-        count=config["paint_next"]["count"],
+        at_most=config["paint_next"]["count"],
     script:
         "../scripts/suggest_painting.py"
 

@@ -13,5 +13,5 @@ start_log(Path(snakemake.log[0]))
 suggest_painting(
     dict(zip(snakemake.params.volumes, map(Path, snakemake.input.regions), strict=True)),
     Path(snakemake.output.suggestions),
-    count=snakemake.params.count,
+    count=snakemake.params.at_most,
 )

@@ -202,9 +202,9 @@ def figure_paint_next(raw: Path, affinities: Path, suggestions: Path, output: Pa
     planes = planes or choose_planes(grid, 1, cross=False)
     greys, values = _grey(grid, planes), [read_plane(predicted, grid, plane) for plane in planes]
     entropy = [binary_entropy(value) for value in values]
-    # voxels of which the net is sure are never marked, even where hardly any are unsure
-    least = max(float(np.quantile(np.concatenate([bits.ravel() for bits in entropy]), 1 - UNSURE)), 0.01)
-    marked = [tinted(grey, [(bits >= least, ORANGE, 0.7)]) for grey, bits in zip(greys, entropy, strict=True)]
+    # never more than that share, and no voxel of which the net is sure, even where hardly any are unsure
+    above = max(float(np.quantile(np.concatenate([bits.ravel() for bits in entropy]), 1 - UNSURE)), 0.01)
+    marked = [tinted(grey, [(bits > above, ORANGE, 0.7)]) for grey, bits in zip(greys, entropy, strict=True)]
     means = [_fractions(value).mean(axis=0) for value in values]
     titles = ["raw", "affinities, mean: white where sure of one object", "where the net is least sure"]
     montage(_rows(planes, greys, means, marked), titles, output)
@@ -215,9 +215,9 @@ def _suggested_plane(grid: Volume, row: dict[Any, Any]) -> Plane:
     z = int(row["section"])
     (whole,) = choose_planes(grid, [z], cross=False)
     if row["kind"] == "section":
-        return replace(whole, name=f"section {z}\nsection no. {row['rank']}")
+        return replace(whole, name=f"no. {row['rank']}: section {z}")
     y, x = (slice(int(row[f"begin_{axis}"]), int(row[f"end_{axis}"])) for axis in "yx")
-    name = f"section {z}, y {y.start}, x {x.start}\nregion no. {row['rank']}"
+    name = f"no. {row['rank']}: region at y {y.start}, x {x.start}\nof section {z}"
     return replace(whole, box=(whole.box[0], y, x), name=name)
 
 
