@@ -75,10 +75,18 @@ def show_errors(volume: Path, suggested: Sequence[int], numbers: Mapping[int, in
     for section in suggested:
         if section in errors:
             print(f"{section:18} {errors[section]:11.4f} {np.mean(everything < errors[section]):19.0%}")
-    print(f"{'mean of the others':>18} {everything.mean():11.4f}")
+    print(f"{'mean of all others':>18} {everything.mean():11.4f}")
 
 
-def overlay(config: Mapping[str, Any], results: Path, name: str, chosen: int | None, validation: int) -> dict[str, Any]:
+def validation_of(annotation: Mapping[str, Any]) -> int | None:
+    """Return the section that every arm validates on: a new one must not take its place. None for a part of each."""
+    sections, named = annotation["sections"], annotation.get("validation")
+    return max(sections) if named is None and len(sections) > 1 else named
+
+
+def overlay(
+    config: Mapping[str, Any], results: Path, name: str, chosen: int | None, validation: int | None
+) -> dict[str, Any]:
     """Return what differs in the run of an arm: one section more, and as little as possible trained."""
     sections = sorted({*config["volumes"][name]["annotation"]["sections"], *([] if chosen is None else [chosen])})
     lift = {"path": str((results / "nets/2d_to_3d/checkpoint.pt").resolve())}
@@ -133,8 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     left = sorted(set(numbers) - set(annotated) - set(suggested[:1]))
     drawn = np.random.default_rng(arguments.seed).permutation(left)[: arguments.random].tolist()
-    kept = config["volumes"][name]["annotation"].get("validation")
-    validation = max(config["volumes"][name]["annotation"]["sections"]) if kept is None else kept
+    validation = validation_of(config["volumes"][name]["annotation"])
     tests = [test for test, role in roles.items() if role == "test"]
     arms = [("as it was", None), ("suggested", suggested[0]), *(("random", section) for section in drawn)]
     print(f"{'arm':10} {'section':>8} {'volume':14} {'chosen':>8} {'best':>8}  VOI sum, bits")

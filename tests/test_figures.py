@@ -333,7 +333,7 @@ def suggestion_rows(path: Path, *places: tuple[str, int, int]) -> Path:
 def test_suggestions_are_shown_with_what_is_uncertain_in_them(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At most two sections and two regions, each its own box; at most a tenth of the voxels is marked, the least sure."""
+    """At most two sections and two regions, each its own box; a tenth of the voxels is marked at most."""
     shown: list[Row] = []
     monkeypatch.setattr(figures, "montage", lambda rows, *_: shown.extend(rows))
     values = np.full((2, 7, 41, 53), 250, np.uint8)
