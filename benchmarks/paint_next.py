@@ -5,8 +5,8 @@
 
 Needs the results of a run whose volume has dense truth and `draw: sections`; `snakemake paint_next` makes what is
 missing. The first command trains nothing: it prints the true error of the 2D net in every suggested section (mean
-absolute difference between its affinities and those of the truth, where there is an object), and how many of the
-sections that aren't annotated have less of it. The second adds the first suggestion to the annotation, then in its
+absolute difference between its affinities and those of the truth, where there is an object), how many of the sections
+that aren't annotated have less of it, and whether uncertainty and disagreement rank sections as the error does. The second adds the first suggestion to the annotation, then in its
 place each of so many random sections, trains the 2D net anew each time, in a run of its own beside the first, with the
 same seed, validation section and 2D-to-3D net, and prints how the test volumes are then segmented by the track pseudo:
 VOI sum (interior, bits) at the chosen and at the best threshold. An arm that was run before is only read.
@@ -24,11 +24,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from scipy.stats import spearmanr
 from snakemake.utils import update_config
 
 from sparse2dense.ops.disagreement import affinity_error
+from sparse2dense.ops.regions import describe_regions
 from sparse2dense.stages.comparing import shared_boxes
 from sparse2dense.stages.segmenting import offsets_of
+from sparse2dense.stages.suggesting import read_regions
 from sparse2dense.volumes.volume import open_volume
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +78,12 @@ def show_errors(volume: Path, suggested: Sequence[int], numbers: Mapping[int, in
     for section in suggested:
         if section in errors:
             print(f"{section:18} {errors[section]:11.4f} {np.mean(everything < errors[section]):19.0%}")
-    print(f"{'mean of all others':>18} {everything.mean():11.4f}")
+    print(f"{'mean of all':>18} {everything.mean():11.4f}")
+    regions = read_regions(volume / "pseudo/regions.parquet")
+    parts = dict(zip(("uncertainty", "disagreement"), describe_regions(regions), strict=False))
+    for part, values in parts.items():
+        means = [float(values[regions.section == section].mean()) for section in errors]
+        print(f"rank correlation of {part} and true error: {spearmanr(means, everything).statistic:.2f}")
 
 
 def validation_of(annotation: Mapping[str, Any]) -> int | None:
