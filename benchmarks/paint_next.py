@@ -6,10 +6,11 @@
 Needs the results of a run whose volume has dense truth and `draw: sections`; `snakemake paint_next` makes what is
 missing. The first command trains nothing: it prints the true error of the 2D net in every suggested section (mean
 absolute difference between its affinities and those of the truth, where there is an object), how many of the sections
-that aren't annotated have less of it, and whether uncertainty and disagreement rank sections as the error does. The second adds the first suggestion to the annotation, then in its
-place each of so many random sections, trains the 2D net anew each time, in a run of its own beside the first, with the
-same seed, validation section and 2D-to-3D net, and prints how the test volumes are then segmented by the track pseudo:
-VOI sum (interior, bits) at the chosen and at the best threshold. An arm that was run before is only read.
+that aren't annotated have less of it, and whether uncertainty and disagreement rank sections as the error does. The
+second adds the first suggestion to the annotation, then in its place each of so many random sections, trains the 2D net
+anew each time, in a run of its own beside the first, with the same seed, validation section and 2D-to-3D net, and
+prints how the test volumes are then segmented by the track pseudo: VOI sum (interior, bits) at the chosen and at the
+best threshold. An arm that was run before is only read.
 """
 
 import argparse
