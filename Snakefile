@@ -43,6 +43,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/disagreement.smk"
 include: "workflow/rules/skeletons.smk"
 include: "workflow/rules/bootstrap.smk"
+include: "workflow/rules/suggest.smk"
 include: "workflow/rules/reuse.smk"
 include: "workflow/rules/report.smk"
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sparse2dense.stages.locating import ERROR_COLUMNS
 from sparse2dense.stages.skeleton_scoring import COLUMNS, EDITS
+from sparse2dense.stages.suggesting import KINDS, SUGGESTED
 
 TRACKS = ("pseudo", "bootstrapped", "baseline")
 CONFIG: dict[str, Any] = {
@@ -59,6 +60,9 @@ def example_run(folder: Path) -> dict[str, Any]:
     annotation[1].write_text(json.dumps({"sections": 2, "objects": 2, "voxels": 49, "provenance": {}}))
     filters = folder / "home" / "pseudo" / "pseudo_truth.csv"
     filters.write_text("step,objects,voxels\nsegmentation,812,123456\ndust,301,120000\n")
+    suggestions = folder / "paint_next.csv"
+    rows = [suggestion_row(kind, rank) for kind in KINDS for rank in (1, 2)]
+    pd.DataFrame(rows, columns=list(SUGGESTED)).to_csv(suggestions, index=False)
     return {
         "run": "example",
         "config": CONFIG,
@@ -71,6 +75,7 @@ def example_run(folder: Path) -> dict[str, Any]:
         "pseudo_truth": [filters],
         "errors": errors,
         "skeletons": skeletons,
+        "suggestions": [suggestions],
     }
 
 
@@ -81,6 +86,16 @@ def error_row(kind: str, place: int) -> dict[str, Any]:
     label = 9223372036854775700 + place
     counts = {"bits": 0.5 / (place + 1), "voxels": 4321, "partners": 3, "main": label + 50, "main_voxels": 4000}
     return {"threshold": "0.58", "kind": kind, "label": label, **counts, **box}
+
+
+def suggestion_row(kind: str, rank: int) -> dict[str, Any]:
+    """A row of `paint_next.csv`: section 7 times `rank` of home, 40 nm thick, or its second region along x."""
+    numbers = {name: 0.5 + 0.0625 * rank for name in SUGGESTED[13:]} | {"gain": 0.75 - 0.0625 * rank}
+    first, last = (0, 50) if kind == "section" else (25, 50)
+    box = {"begin_y": 0, "end_y": 30, "begin_x": first, "end_x": last}
+    nm = {f"{name}_nm": 4.0 * voxel for name, voxel in box.items()}
+    place = {"kind": kind, "rank": rank, "volume": "home", "section": 7 * rank, "section_nm": 280.0 * rank}
+    return place | box | nm | numbers
 
 
 def skeleton_table(volume: str, track: str, level: float) -> pd.DataFrame:
@@ -128,7 +143,16 @@ def best_record(table: pd.DataFrame) -> dict[str, Any]:
 def example_figures(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
     """A picture for every section of the report, each of another colour."""
     figures = {}
-    sections = ("segmentation", "annotation", "prediction", "affinities", "fragments", "pseudo_truth", "losses")
+    sections = (
+        "segmentation",
+        "annotation",
+        "prediction",
+        "affinities",
+        "fragments",
+        "pseudo_truth",
+        "paint_next",
+        "losses",
+    )
     for number, section in enumerate(sections):
         file = folder / "figures" / f"{section}.png"
         file.parent.mkdir(exist_ok=True)

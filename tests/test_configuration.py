@@ -144,7 +144,7 @@ def test_defaults_are_filled_in_at_every_depth_and_leave_the_rest() -> None:
     [
         ("volumes.fib.anotation", {}, ["`volumes.fib.anotation`", "did you mean `annotation`"]),
         ("nets.2d.feature", 3, ["`nets.2d.feature`", "did you mean `features`"]),
-        ("qwertz", 3, ["`qwertz`", "nets, pathvars", "remove it"]),
+        ("qwertz", 3, ["`qwertz`", "nets, paint_next, pathvars", "remove it"]),
         ("volumes.fib.role", "anotated", ["`volumes.fib.role`", "anotated", "`unlabelled`"]),
         ("volumes.fib.annotation.zero", 0, ["`volumes.fib.annotation.zero` is 0", "`background`"]),
         ("volumes.fib.annotation", {}, ["`volumes.fib.annotation.zero` is missing", "`unlabelled`"]),

@@ -174,6 +174,14 @@ STAGES = {
             "outputs": (folder / "objects.parquet", folder / "sections.csv"), **BLOCKS,
         },
     ),
+    "regions to paint": Stage(
+        "suggesting", "measure_regions", {"output": "regions.parquet"},
+        lambda inputs, _: {
+            "raw": inputs / "photo.zarr", "affinities": inputs / "affinities.zarr",
+            "fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet", "mask": inputs / "mask.zarr",
+            "tissue": inputs / "mask.zarr", "region": (9, 10), **BLOCKS,
+        },
+    ),
     "pseudo ground truth": Stage(
         "pseudo_truth", "make_pseudo_truth",
         {"output": "pseudo_truth.zarr", "output_mask": "pseudo_truth_mask.zarr", "output_counts": "pseudo_truth.csv"},
@@ -200,6 +208,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image[:, :7, :9] = 0
     tifffile.imwrite(folder / "raw.tif", image, photometric="minisblack")
     create_volume(folder / "raw.zarr", SHAPE, "uint8", **place | {"voxel_size": IMAGED})[...] = image
+    create_volume(folder / "photo.zarr", SHAPE, "uint8", **place)[...] = image
     create_volume(folder / "mask.zarr", SHAPE, "uint8", **place)[...] = image < 100
     chunks = (8, 12, 12)
     segments = labels.copy()

@@ -325,3 +325,49 @@ def test_figures_are_the_same_bytes_again(raw: Path, tmp_path: Path) -> None:
     for name in ("1.png", "2.png"):
         figures.figure_fragments(raw, labels, tmp_path / name)
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+
+
+def suggestion_rows(path: Path, *places: tuple[str, int, int]) -> Path:
+    """A table of suggestions of the volume 007: kind, section, and where along x a region of 20 voxels begins."""
+    rows = [
+        {"kind": kind, "rank": rank, "volume": "007", "section": z, "begin_y": 0, "end_y": 41, "begin_x": x,
+         "end_x": x + 20}
+        for rank, (kind, z, x) in enumerate(places, start=1)
+    ]  # fmt: skip
+    pd.DataFrame(rows, columns=["kind", "rank", "volume", "section", *("begin_y", "end_y", "begin_x", "end_x")]).to_csv(
+        path, index=False
+    )
+    return path
+
+
+def test_suggestions_are_shown_with_what_is_uncertain_in_them(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most two sections and two regions, each its own box; a tenth of the voxels is marked at most."""
+    shown: list[Row] = []
+    monkeypatch.setattr(figures, "montage", lambda rows, *_: shown.extend(rows))
+    values = np.full((2, 7, 41, 53), 250, np.uint8)
+    values[:, 5, :, 10:14] = 128
+    affinities = store(tmp_path / "affinities.zarr", values, offsets=[[0, -1, 0], [0, 0, -1]])
+    places = [("section", z, 0) for z in (5, 0, 1)] + [("region", 5, 0), ("region", 5, 30)]
+    table = suggestion_rows(tmp_path / "paint_next.csv", *places)
+    figures.figure_paint_next(raw, affinities, table, tmp_path / "f.png", volume="007")
+    assert [row.name.split(":")[1].split()[-1] for row in shown] == ["5", "0", "5", "5"]
+    assert [row.pictures[0].shape for row in shown if row.pictures[0] is not None] == [(41, 53)] * 2 + [(41, 20)] * 2
+    marked = []
+    for row in shown:
+        grey, _, tinted = row.pictures
+        assert grey is not None and tinted is not None
+        marked.append(np.abs(tinted - grey[..., None]).max(axis=-1) > 0.05)
+    assert marked[0][:, 10:14].all() and not marked[0][:, 14:].any()
+    assert not marked[1].any()
+    assert marked[2][:, 10:14].all() and not marked[3].any()
+
+
+def test_a_volume_of_which_nothing_is_suggested_is_shown_all_the_same(raw: Path, tmp_path: Path) -> None:
+    """Sure everywhere, so nothing is marked."""
+    affinities = store(tmp_path / "affinities.zarr", np.zeros((1, 7, 41, 53), np.uint8), offsets=[[0, -1, 0]])
+    for table in (suggestion_rows(tmp_path / "a.csv"), suggestion_rows(tmp_path / "b.csv", ("section", 3, 0))):
+        figures.figure_paint_next(raw, affinities, table, tmp_path / "f.png", volume="other")
+        assert size_of(tmp_path / "f.png")[0] > 100
+        assert not [colour for colour in colours_in(tmp_path / "f.png") if max(colour) - min(colour) > 60]

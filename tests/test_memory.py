@@ -39,9 +39,10 @@ def test_every_stage_of_a_large_volume_writes_whole_shards() -> None:
     assert set(plans) == {
         "predict_2d_part", "predict_2d_to_3d_part", "predict_3d_part", "make_fragments_part", "make_graph_part",
         "count_links_part", "count_overlaps_part", "write_segmentation_part", "make_pseudo_truth",
+        "measure_regions_part",
     }  # fmt: skip
     for rule, plan in plans.items():
-        assert (plan.shard is None) == rule.startswith(("make_graph", "count_"))
+        assert (plan.shard is None) == rule.startswith(("make_graph", "count_", "measure_"))
         if plan.shard is not None:
             check_shards(plan.block, plan.shard)
     assert plans["predict_2d_part"].halo == (1, 44, 44)
@@ -51,7 +52,7 @@ def test_every_stage_of_a_large_volume_writes_whole_shards() -> None:
 
 def test_a_small_volume_needs_no_shards_and_only_its_own_voxels() -> None:
     plans = {plan.rule: plan for plan in block_plans(FOUND, config()) if plan.volume == "held_out"}
-    assert "make_pseudo_truth" not in plans
+    assert not {"make_pseudo_truth", "measure_regions"} & set(plans)
     assert {plan.shard for plan in plans.values()} == {None}
     assert plans["make_fragments"].block_bytes == 9 * 31 * 1 * fragment_bytes(config()["segment"], 9)
     assert plans["rank_errors"].block_bytes < 1e5

@@ -14,6 +14,7 @@ from PIL import Image
 from sparse2dense.errors import InputError
 from sparse2dense.stages import reporting
 from sparse2dense.stages.reporting import FIGURE_SECTIONS, count, duration, write_report
+from sparse2dense.stages.suggesting import SUGGESTED
 from tests.report_example import TRACKS, example_run, skeleton_table
 
 EMPTY: dict[str, Any] = {
@@ -174,6 +175,24 @@ def test_the_worst_errors_of_every_track_say_where_to_look(page: Path) -> None:
         assert section.count(f"away/{track}/errors/0.58.zarr") == shown, "the volume to open, of tracks with errors"
 
 
+def test_sections_and_regions_to_paint_next_say_where_they_are_and_why(page: Path) -> None:
+    text = read(page).text
+    section = text[text.index("Paint every object in the first section") : text.index("The 2D net predicts every")]
+    sections, regions = section.split("The same for regions of sections")
+    assert "1 home 7 280 0.688 0.562 0.562 0.562 0.562 2 home 14 560 0.625" in sections
+    assert "1 home 7 280 0:30, 25:50 0.688" in regions
+    assert "What <paint_next> shows & how." in section
+    assert "annotation.sections" in sections
+
+
+def test_where_everything_is_annotated_nothing_is_suggested(tmp_path: Path) -> None:
+    pd.DataFrame(columns=list(SUGGESTED)).to_csv(tmp_path / "paint_next.csv", index=False)
+    write_report(tmp_path / "r.html", **EMPTY, suggestions=[tmp_path / "paint_next.csv"])
+    text = read(tmp_path / "r.html").text
+    assert "Not in this run: a suggestion." in text
+    assert "unless paint_next.count is 0" in text
+
+
 def test_scores_by_skeletons_stand_at_the_thresholds_that_matter(page: Path) -> None:
     text = read(page).text
     section = text[text.index("How far one gets") : text.index("The objects of the truth that are split worst")]
@@ -199,7 +218,7 @@ def test_skeletons_without_length_or_edits_or_scores(tmp_path: Path) -> None:
 def test_an_empty_run_says_what_is_absent_and_how_to_get_it(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", **EMPTY)
     reader = read(tmp_path / "r.html")
-    assert reader.text.count("Not in this run:") == 13
+    assert reader.text.count("Not in this run:") == 14
     assert "`" not in reader.text
 
 

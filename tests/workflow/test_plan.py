@@ -33,6 +33,8 @@ CHAIN = {
     "find_best": {"score", "choose_threshold", "sweep_disagreement"},
     "make_lut": {"make_merge_tree", "find_best", "choose_threshold"},
     "write_segmentation": {"make_fragments", "make_lut"},
+    "measure_regions": {"import_raw", "mask_tissue", "annotate", "predict_2d", "make_fragments", "make_lut"},
+    "suggest_painting": {"measure_regions"},
     "rank_errors": {"count_overlaps", "make_lut", "make_fragments", "import_labels"},
     "make_pseudo_truth": {"choose_threshold"},
     "train_3d_bootstrapped": {"import_raw", "make_pseudo_truth"},
@@ -160,6 +162,28 @@ def test_the_report_shows_scores_by_skeletons(jobs: list[Job]) -> None:
     scored = {path for path in report.inputs if path.endswith("skeleton_scores.csv")}
     assert {path.split("/")[2] for path in scored} == {"held_out"}
     assert {path.split("/")[3] for path in scored} == {"pseudo", "bootstrapped", "baseline"}
+
+
+def test_painting_is_suggested_where_it_may_be_learnt_from(jobs: list[Job], tmp_path: Path) -> None:
+    """Sections of a test volume are never suggested; one table for all others, unless none is wanted."""
+    (suggesting,) = [job for job in jobs if job.rule == "suggest_painting"]
+    assert suggesting.inputs == {f"results/tiny/{volume}/pseudo/regions.parquet" for volume in ("painted", "bare")}
+    masks = {path for job in jobs if job.rule == "measure_regions" for path in job.inputs if path.endswith("mask.zarr")}
+    assert masks == {"results/tiny/painted/mask.zarr"}
+    (report,) = [job for job in jobs if job.rule == "write_report"]
+    assert {path for path in report.inputs if "paint_next" in path} == {
+        "results/tiny/paint_next.csv",
+        *(f"results/tiny/{volume}/pseudo/figures/paint_next.png" for volume in ("painted", "bare")),
+    }
+    none = written(tmp_path, {"paint_next": {"count": 0}})
+    rules = {job.rule for job in planned(snakemake(tmp_path, "--dry-run", configfiles=(TINY, none)))}
+    assert not {"measure_regions", "suggest_painting", "figure_paint_next"} & rules
+    flat = {"nets": {"2d": {"kind": "2d_lsd"}, "2d_to_3d": {"kind": "3d_affs_from_2d_lsd"}}}
+    shared = written(tmp_path, {**flat, "volumes": {"bare": {"jobs": 3}}})
+    asked = planned(snakemake(tmp_path, "paint_next", "--dry-run", configfiles=(TINY, shared)))
+    assert sum(job.rule == "measure_regions_part" for job in asked) == 3
+    (alone,) = [job for job in asked if job.outputs == {"results/tiny/painted/pseudo/regions.parquet"}]
+    assert "results/tiny/painted/pseudo/affinities.zarr" in alone.inputs, "without 2D affinities those in 3D"
 
 
 def test_any_threshold_is_segmented_by_naming_its_file(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ def test_everything_is_made(tiny_run: Path) -> None:
         along = list(csv.DictReader((run / "held_out" / track / "skeleton_scores.csv").open()))
         assert [row["threshold"] for row in along] == ["0.2", "0.4", "0.5", "0.6", "0.8"]
         assert all(0 <= float(row["erl_nm"]) <= float(row["erl_max_nm"]) < 2000 for row in along)
+    suggested = list(csv.DictReader((run / "paint_next.csv").open()))
+    painted = [int(row["section"]) for row in suggested if (row["kind"], row["volume"]) == ("section", "painted")]
+    assert len(painted) == 3 and not {5, 10, 15} & set(painted)
     assert (run / "report.html").stat().st_size > 100_000
 
 

@@ -60,6 +60,10 @@ AUTO_CONTEXT = "descriptors" in READ_3D
 SCORED = [(volume, track) for volume in ANNOTATED + TEST for track in TRACKS]
 UNSCORED = [(volume, track) for volume in UNLABELLED for track in LEARNT_FROM.values()]
 FOLLOWED = SCORED + UNSCORED
+# Volumes of which sections are suggested for annotation.
+SUGGESTED = [name for name, track in FOLLOWED if track == "pseudo" and name not in TEST]
+if config["paint_next"]["count"] == 0:
+    SUGGESTED = []
 # Scores by skeletons, of every track on the test volumes that have them.
 SKELETON_SCORES = [
     f"<results>/{volume}/{track}/skeleton_scores.csv"
@@ -330,6 +334,25 @@ def predicted_files(wildcards):
     return {name: f"<results>/{wildcards.volume}/{wildcards.track}/{name}.zarr" for name in names}
 
 
+def judged_files(wildcards):
+    """What is looked at to suggest annotation: the 2D net's affinities if it predicts any, and the annotation if any."""
+    files = {
+        "raw": f"<results>/{wildcards.volume}/raw.zarr",
+        "affinities": uncertain_affinities(wildcards),
+        "fragments": f"<results>/{wildcards.volume}/pseudo/fragments.zarr",
+        "lut": f"<results>/{wildcards.volume}/pseudo/luts/chosen.parquet",
+    }
+    if wildcards.volume in ANNOTATED:
+        files["mask"] = f"<results>/{wildcards.volume}/mask.zarr"
+    return files | tissue_file(wildcards)
+
+
+def uncertain_affinities(wildcards):
+    """The affinities that say how sure the 2D net is: its own, or those that follow from its descriptors."""
+    stacked = "stacked_" if "affinities" in PREDICTED_2D else ""
+    return f"<results>/{wildcards.volume}/pseudo/{stacked}affinities.zarr"
+
+
 def downsample_of(wildcards):
     """How coarsely the descriptors were computed that a track's net learnt."""
     return config["nets"]["2d" if wildcards.track == "pseudo" else "3d"]["downsample"]
@@ -435,6 +458,7 @@ def figures():
         "fragments": [f"{volume}/{track}/figures/fragments" for volume, track in FOLLOWED],
         "segmentation": last,
         "pseudo_truth": [f"{volume}/{track}/figures/pseudo_truth" for volume, track in BOOTSTRAPPING],
+        "paint_next": [f"{volume}/pseudo/figures/paint_next" for volume in SUGGESTED],
     }
     return {section: [f"<results>/{name}.png" for name in names] for section, names in shown.items()}
 
@@ -445,6 +469,7 @@ SHOWN = FIGURES | {
     "best": [f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],
     "errors": [f"<results>/{volume}/{track}/errors.csv" for volume in TEST for track in TRACKS],
     "skeletons": SKELETON_SCORES,
+    "suggestions": ["<results>/paint_next.csv"] if SUGGESTED else [],
     "reused": [f"<results>/nets/{net}/reused.json" for net in REUSED],
     "losses": [f"<results>/nets/{net}/losses.csv" for net in NETS],
     "snapshots": [f"<results>/nets/{net}/snapshots.png" for net in NETS],

@@ -28,3 +28,7 @@ match snakemake.params.figure:
         figures.figure_pseudo_truth(
             paths["raw"], paths["segmentation"], paths["pseudo_truth"], output, counts=paths["counts"]
         )
+    case "paint_next":
+        figures.figure_paint_next(
+            paths["raw"], paths["affinities"], paths["suggestions"], output, volume=snakemake.wildcards.volume
+        )

@@ -20,7 +20,7 @@ def shown(section: str) -> list[tuple[str, str, Path]]:
             for path in paths]  # fmt: skip
 
 
-tables = ("scores", "best", "errors", "skeletons", "statistics", "filters")
+tables = ("scores", "best", "errors", "skeletons", "statistics", "filters", "suggestions")
 inputs = {name: [Path(path) for path in snakemake.input[name]] for name in tables}
 pictures = {section: shown(section) for section in captions}
 pictures["losses"] = [
@@ -40,5 +40,6 @@ write_report(
     annotation=inputs["statistics"],
     benchmarks=sorted(Path(snakemake.params.benchmarks).rglob("*.tsv")),
     pseudo_truth=inputs["filters"],
+    suggestions=inputs["suggestions"],
     reused={path.parent.name: path for path in map(Path, snakemake.input.reused)},
 )

@@ -1,15 +1,19 @@
 """The pictures of every stage, each one PNG file made from the volumes that the stage leaves."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sparse2dense.ops.regions import binary_entropy
 from sparse2dense.stages.charts import figure_losses, figure_resources, figure_scores
 from sparse2dense.stages.colours import (
     BLUE,
     DISAGREEMENT_COLOURS,
+    ORANGE,
     VERMILLION,
     disagreement,
     label_colours,
@@ -24,6 +28,7 @@ __all__ = [
     "figure_annotation",
     "figure_fragments",
     "figure_losses",
+    "figure_paint_next",
     "figure_prediction",
     "figure_pseudo_truth",
     "figure_resources",
@@ -32,6 +37,8 @@ __all__ = [
 ]
 
 PAINTED_SECTIONS = 4  # at most so many painted sections are shown
+SUGGESTIONS = 2  # so many sections, and so many regions
+UNSURE = 0.1  # share of the voxels that are marked
 
 
 def figure_prediction(
@@ -181,6 +188,37 @@ def figure_pseudo_truth(
     titles = ["raw", f"before: {seen[0]} {where}", f"after: {seen[1]} {where}", "what the filters changed"]
     legend = [("taken away", VERMILLION), ("added", BLUE)]
     montage(_rows(planes, *columns), titles, output, legend)
+
+
+def figure_paint_next(raw: Path, affinities: Path, suggestions: Path, output: Path, *, volume: str) -> None:
+    """Show the first sections and regions of a volume that are suggested, and where the net is least sure in them.
+
+    `suggestions` is the table `paint_next.csv`. Where it suggests nothing of the volume, its middle section is shown.
+    """
+    grid, predicted = open_volume(raw), open_volume(affinities)
+    table = pd.read_csv(suggestions, dtype={"volume": str})
+    first = table[table["volume"] == volume].groupby("kind", sort=False).head(SUGGESTIONS)
+    planes = [_suggested_plane(grid, row) for row in first.to_dict("records")]
+    planes = planes or choose_planes(grid, 1, cross=False)
+    greys, values = _grey(grid, planes), [read_plane(predicted, grid, plane) for plane in planes]
+    entropy = [binary_entropy(value) for value in values]
+    # never more than that share, and no voxel of which the net is sure, even where hardly any are unsure
+    above = max(float(np.quantile(np.concatenate([bits.ravel() for bits in entropy]), 1 - UNSURE)), 0.01)
+    marked = [tinted(grey, [(bits > above, ORANGE, 0.7)]) for grey, bits in zip(greys, entropy, strict=True)]
+    means = [_fractions(value).mean(axis=0) for value in values]
+    titles = ["raw", "affinities, mean: white where sure of one object", "where the net is least sure"]
+    montage(_rows(planes, greys, means, marked), titles, output)
+
+
+def _suggested_plane(grid: Volume, row: dict[Any, Any]) -> Plane:
+    """The plane of a row of suggestions; of a section larger than a picture its middle."""
+    z = int(row["section"])
+    (whole,) = choose_planes(grid, [z], cross=False)
+    if row["kind"] == "section":
+        return replace(whole, name=f"no. {row['rank']}: section {z}")
+    y, x = (slice(int(row[f"begin_{axis}"]), int(row[f"end_{axis}"])) for axis in "yx")
+    name = f"no. {row['rank']}: region at y {y.start}, x {x.start}\nof section {z}"
+    return replace(whole, box=(whole.box[0], y, x), name=name)
 
 
 def _rows(planes: Sequence[Plane], *columns: Sequence[np.ndarray | None]) -> list[Row]:

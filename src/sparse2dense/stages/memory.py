@@ -10,6 +10,7 @@ from typing import Any
 from sparse2dense.errors import InputError
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.nearest import reach_in_voxels
+from sparse2dense.ops.regions import LAGS, TEXTURES
 from sparse2dense.stages.consistency import used_nets
 from sparse2dense.stages.net_kinds import describe_net
 from sparse2dense.stages.viewing import view_margin, views_of
@@ -38,7 +39,7 @@ COPIES = 1.5
 """Convolutions keep copies in an order of their own: a pass held 1.1 times (2D) to 1.45 times (3D) what it counts."""
 SHARED = {
     "predict_2d", "predict_2d_to_3d", "predict_3d_lsd", "predict_3d", "make_fragments", "make_graph", "count_links",
-    "count_overlaps", "rank_errors", "write_segmentation",
+    "count_overlaps", "rank_errors", "write_segmentation", "measure_regions",
 }  # fmt: skip
 """Rules whose blocks several jobs may share; those jobs are of a rule of their own."""
 
@@ -171,6 +172,8 @@ def _volume_plans(name: str, facts: Mapping[str, Any], config: Config) -> Iterat
             "make_pseudo_truth": volume["role"] != "test" and "bootstrapped" in tracks,
             "count_overlaps": volume["role"] != "unlabelled",
             "rank_errors": volume["role"] == "test",
+            "measure_regions": config["paint_next"]["count"] > 0
+            and (volume["role"] == "unlabelled" or (volume["role"] == "annotated" and "pseudo" in tracks)),
         }
         if needed.get(rule, True):
             yield _segmentation_plan(name, facts, config, rule, halo, size, writes)
@@ -222,6 +225,11 @@ def _segmentations(facts: Mapping[str, Any], config: Config) -> Iterator[tuple[s
     yield "rank_errors", around, OVERLAP_BYTES, False
     yield "write_segmentation", none, SEGMENTATION_BYTES, True
     yield "make_pseudo_truth", none, FILTER_BYTES, True
+    # sections behind, to compare with, and voxels around, for affinities of the 2D net and for textures
+    plane = [max(abs(offset[axis]) for offset in config["nets"]["2d"]["offsets"]) for axis in range(2)]
+    beside = (max(LAGS), *(max(max(TEXTURES), step) for step in plane))
+    # measured: 45 with six channels
+    yield "measure_regions", beside, 40 + 2 * len(config["nets"]["2d"]["offsets"]), False
 
 
 def _segmentation_plan(

@@ -17,6 +17,7 @@ __all__ = [
     "rows_of",
     "score_rows",
     "skeleton_rows",
+    "suggestion_tables",
     "summarise",
     "with_parts",
     "worst_errors",
@@ -156,4 +157,17 @@ def worst_errors(files: Sequence[Path]) -> list[dict[str, Any]]:
             row["box"] = ", ".join(f"{row[f'begin_{axis}']}:{row[f'end_{axis}']}" for axis in "zyx")
         marked = file.with_name("errors") / f"{rows[0]['threshold']}.zarr" if rows else None
         tables.append({"volume": file.parent.parent.name, "track": file.parent.name, "rows": rows, "marked": marked})
+    return tables
+
+
+def suggestion_tables(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """The suggestions of where to paint next, sections before regions, each row with its `box` in words (y, x)."""
+    tables = []
+    for file in files:
+        table = pd.read_csv(file, dtype={"volume": str})
+        for kind in ("section", "region"):
+            rows = rows_of(table[table["kind"] == kind])
+            for row in rows:
+                row["box"] = ", ".join(f"{row[f'begin_{axis}']}:{row[f'end_{axis}']}" for axis in "yx")
+            tables.append({"kind": kind, "rows": rows})
     return tables

@@ -41,6 +41,7 @@ from sparse2dense.stages.report_tables import (
     rows_of,
     score_rows,
     skeleton_rows,
+    suggestion_tables,
     summarise,
     with_parts,
     worst_errors,
@@ -58,6 +59,7 @@ PICTURE_BYTES = 14_000_000  # base64 makes 4/3 of it, and the page stays under 2
 FIGURE_SECTIONS = {
     "segmentation": "Best segmentation",
     "annotation": "Annotation",
+    "paint_next": "Where to paint next",
     "prediction": "2D prediction",
     "affinities": "3D affinities",
     "fragments": "Fragments",
@@ -96,6 +98,7 @@ def write_report(
     pseudo_truth: Sequence[Path] = (),
     errors: Sequence[Path] = (),
     skeletons: Sequence[Path] = (),
+    suggestions: Sequence[Path] = (),
     reused: Mapping[str, Path] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
@@ -124,6 +127,8 @@ def write_report(
         beside them that mark the errors.
     skeletons
         `skeleton_scores.csv` of every track of the test volumes that have skeletons.
+    suggestions
+        `paint_next.csv`, if there is one.
     reused
         Name of each net that was trained elsewhere, and its `reused.json`.
     provenance
@@ -132,6 +137,7 @@ def write_report(
     Whatever is empty leaves a section that says so. Raises InputError for an unknown section or a missing file.
     """
     tables = [*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth, *errors, *skeletons]
+    tables += suggestions
     taken = dict(reused or {})
     check_files([*tables, *taken.values()], figures)
     table, records, by_skeletons = read_scores(scores), read_best(best), read_skeleton_scores(skeletons)
@@ -150,6 +156,7 @@ def write_report(
         summaries=summarise(table, records, config),
         rounds=round_gains(records, roles(config)),
         efforts=annotation_efforts(annotation),
+        suggestions=suggestion_tables(suggestions),
         score_charts=score_charts(table, records),
         score_rows=score_rows(table, records),
         skeleton_charts=skeleton_charts(by_skeletons, records),
