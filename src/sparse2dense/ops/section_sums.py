@@ -104,8 +104,9 @@ def _describe_section(section, part, step, weights, tables, radius, scale, floor
                 _sum_runs(row, label, begin, end, first_column, last_column + 1, radius, tables, sums[summed % height])
                 summed += 1
             if low < high:
-                _weigh_rows(sums, weights, max(first, y - height // 2), summed, y, low, high, moments)
-                _to_descriptors(moments, low, high, scale, floor)
+                seen = moments[:, low:high]
+                _weigh_rows(sums[:, :, low:high], weights, max(first, y - height // 2), summed, y, seen)
+                _to_descriptors(seen, scale, floor)
                 _write(section, label, y * step, step, shown, low, high, moments, part, out)
 
 
@@ -154,41 +155,46 @@ def _sum_runs(row, label, begin, end, low, high, radius, tables, sums):  # type:
         first = x
         while x < end and row[x] == label:
             x += 1
+        start, stop = max(low, first - radius), min(high, x + radius)
         for channel in range(3):
-            for at in range(max(low, first - radius), min(high, x + radius)):
-                sums[channel, at] += tables[channel, centre + at - x] - tables[channel, centre + at - first]
+            seen = sums[channel, start:stop]
+            until = tables[channel, centre + start - x : centre + stop - x]
+            before = tables[channel, centre + start - first : centre + stop - first]
+            for i in range(seen.size):
+                seen[i] += until[i] - before[i]
 
 
 @njit(cache=True, nogil=True)
-def _weigh_rows(sums, weights, first, end, y, low, high, moments):  # type: ignore[no-untyped-def]
+def _weigh_rows(sums, weights, first, end, y, moments):  # type: ignore[no-untyped-def]
     """Moments 1, y, x, yy, yx, xx of the rows from `first` to `end`, seen from row y."""
     height = len(sums)
-    moments[:, low:high] = 0
+    moments[:] = 0
     for row in range(first, end):
-        at, k = row % height, row - y + height // 2
+        k = row - y + height // 2
         one, along, square = weights[0, k], weights[1, k], weights[2, k]
-        for x in range(low, high):
-            moments[0, x] += one * sums[at, 0, x]
-        for x in range(low, high):
-            moments[1, x] += along * sums[at, 0, x]
-        for x in range(low, high):
-            moments[2, x] += one * sums[at, 1, x]
-        for x in range(low, high):
-            moments[3, x] += square * sums[at, 0, x]
-        for x in range(low, high):
-            moments[4, x] += along * sums[at, 1, x]
-        for x in range(low, high):
-            moments[5, x] += one * sums[at, 2, x]
+        seen = sums[row % height]
+        _add(moments[0], one, seen[0])
+        _add(moments[1], along, seen[0])
+        _add(moments[2], one, seen[1])
+        _add(moments[3], square, seen[0])
+        _add(moments[4], along, seen[1])
+        _add(moments[5], one, seen[2])
 
 
 @njit(cache=True, nogil=True)
-def _to_descriptors(moments, low, high, scale, floor):  # type: ignore[no-untyped-def]
+def _add(total, weight, values):  # type: ignore[no-untyped-def]
+    for x in range(total.size):
+        total[x] += weight * values[x]
+
+
+@njit(cache=True, nogil=True)
+def _to_descriptors(moments, scale, floor):  # type: ignore[no-untyped-def]
     """Turn moments into offsets, variances, correlation and size, in place."""
     unit_y, unit_x, sigma_y, sigma_x = scale
-    half, none, all_ = np.float32(0.5), np.float32(0), np.float32(1)
-    for x in range(low, high):
+    half, none, whole = np.float32(0.5), np.float32(0), np.float32(1)
+    for x in range(moments.shape[1]):
         size = moments[0, x]
-        weight = size if size > 0 else all_
+        weight = size if size > 0 else whole
         mean_y, mean_x = moments[1, x] / weight, moments[2, x] / weight
         variance_y = max((moments[3, x] / weight - mean_y * mean_y) * unit_y * unit_y, floor)
         variance_x = max((moments[5, x] / weight - mean_x * mean_x) * unit_x * unit_x, floor)
@@ -200,7 +206,7 @@ def _to_descriptors(moments, low, high, scale, floor):  # type: ignore[no-untype
         moments[4, x] = half * covariance / np.sqrt(variance_y * variance_x) + half
         moments[5, x] = size
         for channel in range(6):
-            moments[channel, x] = min(max(moments[channel, x], none), all_)
+            moments[channel, x] = min(max(moments[channel, x], none), whole)
 
 
 @njit(cache=True, nogil=True)

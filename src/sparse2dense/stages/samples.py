@@ -19,7 +19,7 @@ from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, inside,
 from sparse2dense.ops.balance import balance_weights
 from sparse2dense.ops.boundaries import grow_boundary
 from sparse2dense.ops.corruption import corrupt, degrade
-from sparse2dense.ops.descriptors import local_shape_descriptors, section_descriptors
+from sparse2dense.ops.descriptors import descriptor_channels, local_shape_descriptors, section_descriptors
 from sparse2dense.ops.sampling import Positions, annotated_positions
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
@@ -186,26 +186,22 @@ class LiftSamples:
         depth, height, width = (n + 2 * m for n, m in zip(self.shape, margin, strict=True))
         labels = synthetic_labels((depth, height, width), rng, **self.synthetic)
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
-        every = (slice(None), *inner)
         seen = corrupt(labels, rng)
-        channels = []
+        first = len(descriptor_channels(2)) if "descriptors" in inputs else 0
+        predicted = np.empty((first + len(self.net.input_offsets), *self.shape), np.float32)
         if "descriptors" in inputs:
-            channels.append(section_descriptors(seen, self.net.sigma[-2:], self.settings["downsample"], inner))
+            predicted[:first] = section_descriptors(seen, self.net.sigma[-2:], self.settings["downsample"], inner)
         if "affinities" in inputs:
             grown = grow_boundary(seen, self.settings["input_grow_boundary"], only_xy=True)
-            flat = [(0, *offset) for offset in self.net.input_offsets]
-            channels.append(affinities(grown, flat)[every].astype(np.float32))
-        everywhere = np.ones(labels.shape, np.uint8)
+            predicted[first:] = affinities(grown, [(0, *offset) for offset in self.net.input_offsets], inner)
         objects = grow_boundary(labels, self.settings["grow_boundary"], only_xy=True)
-        target = affinities(objects, self.net.offsets)[every]
-        pairs = affinity_mask(everywhere, labels, self.net.offsets)[every]
-        weights = balance_weights(target, pairs, groups=_singly(len(target)))
-        predicted = np.concatenate(channels)
-        first = len(predicted) - len(self.net.input_offsets)
+        target = affinities(objects, self.net.offsets, inner)
+        # everything is known, and the margin holds the partner of every voxel
+        pairs = np.ones(target.shape, np.uint8)
         return Sample(
-            degrade(predicted, rng, affinity_channels=range(first, len(predicted))),
+            degrade(predicted, rng, range(first, len(predicted)), overwrite=True),
             {"affinities": target.astype(np.float32)},
-            {"affinities": weights},
+            {"affinities": balance_weights(target, pairs, groups=_singly(len(target)))},
         )
 
 
