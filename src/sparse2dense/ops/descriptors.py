@@ -12,7 +12,7 @@ from scipy.ndimage import find_objects
 from sparse2dense.errors import InputError
 from sparse2dense.ops.section_sums import describe_objects_of_sections
 
-__all__ = ["descriptor_channels", "local_shape_descriptors", "section_descriptors"]
+__all__ = ["TRUNCATE", "VARIANCE_FLOOR", "descriptor_channels", "local_shape_descriptors", "section_descriptors"]
 
 TRUNCATE = 3.0
 """Standard deviations at which the Gaussian window ends."""

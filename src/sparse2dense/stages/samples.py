@@ -5,9 +5,10 @@ with any number of loading processes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import fastremap
 import numpy as np
@@ -27,18 +28,22 @@ from sparse2dense.stages.nets import normalised
 from sparse2dense.stages.slicing import SectionData
 from sparse2dense.volumes.volume import Volume
 
-__all__ = ["LiftSamples", "Sample", "Samples", "SectionSamples", "VolumeSamples"]
+__all__ = ["AnnotatedSamples", "LiftSamples", "Sample", "Samples", "SectionSamples", "Targets", "VolumeSamples"]
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Input float32 (channels, *shape); for every head a target and a weight of the same number of axes."""
+    """Input float32 (channels, *shape); for every head a target and a weight of the same number of axes.
+
+    Or, in their place, the annotation that they follow from, as `Targets.annotation` gives it.
+    """
 
     input: Floats
     targets: dict[str, Floats]
     weights: dict[str, Floats]
+    annotation: dict[str, NDArray] = field(default_factory=dict)
 
 
 class Samples(Protocol):
@@ -69,6 +74,19 @@ class Targets:
             reach = [max(a, step * ceil(3 * s / step)) for a, s in zip(reach, self.sigma, strict=True)]
         return tuple(reach)
 
+    def inner(self, shape: Sequence[int]) -> tuple[slice, ...]:
+        """The part of labels of `shape` that is left without the margin."""
+        return tuple(slice(m, n - m) for m, n in zip(self.margin, shape, strict=True))
+
+    def annotation(self, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]) -> dict[str, NDArray]:
+        """All that `make` looks at, small: int32 labels, 0 outside the mask, uint8 mask and within."""
+        numbered = fastremap.renumber(np.where(mask > 0, labels, 0))[0]
+        return {
+            "labels": numbered.astype(np.int32),
+            "mask": (mask > 0).astype(np.uint8),
+            "within": within.astype(np.uint8),
+        }
+
     def make(
         self, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]
     ) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -76,9 +94,9 @@ class Targets:
 
         Beyond the volume, where `within` is False, an object doesn't end: pairs that leave the volume never count.
         """
-        inner = tuple(slice(m, n - m) for m, n in zip(self.margin, labels.shape, strict=True))
+        inner = self.inner(labels.shape)
         every = (slice(None), *inner)
-        labels = fastremap.renumber(np.where(mask > 0, labels, 0))[0]
+        labels = self.annotation(labels, mask, within)["labels"]
         targets, weights = {}, {}
         heads = KINDS[self.kind].heads
         if "descriptors" in heads:
@@ -105,7 +123,26 @@ def section_weights(positions: Sequence[Positions]) -> NDArray[np.float64]:
     return counts / counts.sum()
 
 
-class SectionSamples:
+class AnnotatedSamples:
+    """Samples of images with labels, whose targets may be left to be made later, of whole batches."""
+
+    targets: Targets
+    deferred = False
+
+    def without_targets(self) -> Self:
+        """The same samples with the annotation in place of targets and weights."""
+        other = copy(self)
+        other.deferred = True
+        return other
+
+    def sample(self, image: Floats, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]) -> Sample:
+        """A sample of an image and of its annotation, which exceeds it by the targets' margin."""
+        if self.deferred:
+            return Sample(image, {}, {}, self.targets.annotation(labels, mask, within))
+        return Sample(image, *self.targets.make(labels, mask, within))
+
+
+class SectionSamples(AnnotatedSamples):
     """Samples of painted sections for a 2D net.
 
     Parameters
@@ -151,7 +188,6 @@ class SectionSamples:
         grown = [n + 2 * m for n, m in zip(self.shape, margin, strict=True)]
         warp = draw_warp(grown, centre, rng, self.augmentation)
         labels, mask = sample_labels(section.labels, warp), sample_labels(section.mask, warp)
-        targets, weights = self.targets.make(labels, mask, inside(section.mask.shape, warp))
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
         coordinates = warp.coordinates[(slice(None), *inner)]
         middle = len(section.raw) // 2
@@ -161,7 +197,8 @@ class SectionSamples:
             if z != middle and rng.random() < self.augmentation.shift:
                 shift[:, 0, 0] = rng.normal(0, self.augmentation.shift_voxels, 2)
             slices.append(sample_image(image, Warp(coordinates + shift)))
-        return Sample(shade(np.stack(slices), rng, self.augmentation), targets, weights)
+        image = shade(np.stack(slices), rng, self.augmentation)
+        return self.sample(image, labels, mask, inside(section.mask.shape, warp))
 
 
 class LiftSamples:
@@ -205,7 +242,7 @@ class LiftSamples:
         )
 
 
-class VolumeSamples:
+class VolumeSamples(AnnotatedSamples):
     """Samples of labelled volumes for a 3D net on raw data.
 
     Parameters
@@ -247,10 +284,10 @@ class VolumeSamples:
         grown = [n + 2 * m for n, m in zip(self.shape, margin, strict=True)]
         centre = self.positions[number].draw(rng) + jitter
         warp = draw_warp(grown, centre, rng, self.augmentation, isotropic=self.isotropic)
-        targets, weights = self.targets.make(_lookup(labels, warp), _lookup(mask, warp), inside(mask.shape, warp))
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
         image = _interpolate(raw, Warp(warp.coordinates[(slice(None), *inner)]))
-        return Sample(shade(image, rng, self.augmentation)[None], targets, weights)
+        shaded = shade(image, rng, self.augmentation)[None]
+        return self.sample(shaded, _lookup(labels, warp), _lookup(mask, warp), inside(mask.shape, warp))
 
 
 def volume_positions(labels: Volume, mask: Volume, sections: slice, slab: int = 32) -> Positions:
