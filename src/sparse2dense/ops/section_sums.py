@@ -5,6 +5,8 @@ row costs an object its runs, not its voxels; sums of rows are then weighed down
 from the voxel described: values don't depend on its place, or on what else is described.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -14,10 +16,10 @@ __all__ = ["describe_objects_of_sections"]
 
 def describe_objects_of_sections(
     objects: NDArray[np.int32],
-    roi: tuple[slice, slice, slice],
+    roi: Sequence[slice],
     step: int,
-    sigma: tuple[float, float],
-    unit: tuple[float, float],
+    sigma: Sequence[float],
+    unit: Sequence[float],
     truncate: float,
     floor: float,
 ) -> NDArray[np.float32]:
