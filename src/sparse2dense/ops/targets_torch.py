@@ -149,7 +149,7 @@ def _pairs(
             continue
         there = tuple(slice(side.start + o, side.stop + o) for side, o in zip(here, offset, strict=True))
         at = tuple(slice(side.start - r.start, side.stop - r.start) for side, r in zip(here, part, strict=True))
-        out[(slice(None), channel, *at)] = value((slice(None), *here), (slice(None), *there))
+        out[:, channel][(slice(None), *at)] = value((slice(None), *here), (slice(None), *there))
     return out
 
 
