@@ -136,3 +136,14 @@ def test_bad_masks_and_rims_are_named(mask: NDArray) -> None:
     labels = np.ones((2, 3), np.uint8)
     with pytest.raises(InputError, match=r"rim|mask"):
         affinity_mask(mask, labels, [(0, -1)], "loose")  # type: ignore[arg-type]
+
+
+@given(shape=SHAPES, seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_a_part_has_the_values_of_the_whole(shape: tuple[int, ...], seed: int) -> None:
+    """Whether its partners lie inside it, outside, or beyond the array."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, shape)
+    roi = tuple(slice(int(a), int(b)) for a, b in (np.sort(rng.integers(0, n + 1, 2)) for n in shape))
+    offsets = random_offsets(len(shape), rng) or [[1] * len(shape)]
+    np.testing.assert_array_equal(affinities(labels, offsets, roi), affinities(labels, offsets)[(slice(None), *roi)])

@@ -138,3 +138,14 @@ def test_values_stay_within_range_and_nothing_drawn_changes_nothing() -> None:
     np.testing.assert_array_equal(degrade(channels, np.random.default_rng(1), [0], CLEAN), channels)
     found = degrade(channels, np.random.default_rng(1), [0], Degradation(noise=1.0, noise_sigma=(1.0, 1.0)))
     assert found.min() >= 0 and found.max() <= 1 and found.dtype == np.float32
+
+
+def test_overwriting_gives_the_same_in_place() -> None:
+    channels = np.random.default_rng(0).random((3, 4, 21, 19), dtype=np.float32)
+    for seed in range(8):
+        given = channels.copy()
+        kept = degrade(given, np.random.default_rng(seed), (1, 2))
+        np.testing.assert_array_equal(given, channels)
+        changed = degrade(given, np.random.default_rng(seed), (1, 2), overwrite=True)
+        np.testing.assert_array_equal(changed, kept)
+        assert changed is given

@@ -239,3 +239,23 @@ def test_a_rotated_object_is_described_as_such() -> None:
     turned = turned_descriptors(described[1], turn, (6.0, 6.0, 6.0))
     assert abs(described[1] - described[0]).max() > 0.2
     np.testing.assert_allclose(turned, described[0], atol=0.03)
+
+
+@pytest.mark.parametrize("downsample", [1, 2, 3])
+def test_values_in_sections_depend_on_nothing_far_away(downsample: int) -> None:
+    """Neither the region of interest, nor the place in the section, nor other objects change a bit of them."""
+    labels = voronoi((2, 37, 41), 7, seed=6)
+    part = (slice(1, 2), slice(8, 30), slice(5, 41))
+    whole = section_descriptors(labels, 3, downsample)
+    np.testing.assert_array_equal(section_descriptors(labels, 3, downsample, part), whole[(slice(None), *part)])
+    moved = np.zeros((2, 37 + 6, 41 + 12), labels.dtype)
+    moved[:, 6:, 12:] = labels
+    np.testing.assert_array_equal(section_descriptors(moved, 3, downsample)[:, :, 6:, 12:], whole)
+    alone = labels == labels[0, 20, 20]
+    np.testing.assert_array_equal(section_descriptors(alone.astype(np.uint8), 3, downsample)[:, alone], whole[:, alone])
+
+
+def test_windows_wider_than_the_section_equal_the_definition() -> None:
+    labels = voronoi((1, 14, 11), 5, seed=9)
+    found = section_descriptors(labels, 9)[:, 0]
+    assert np.abs(found[:4] - by_definition(labels[0], 9)[:4]).max() < 1e-4

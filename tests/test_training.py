@@ -10,8 +10,9 @@ import torch
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
+from sparse2dense.stages.net_kinds import describe_net
 from sparse2dense.stages.nets import load_net
-from sparse2dense.stages.samples import Sample, SectionSamples, Targets
+from sparse2dense.stages.samples import LiftSamples, Sample, SectionSamples, Targets
 from sparse2dense.stages.slicing import SectionData
 from sparse2dense.stages.trainer import TrainingOutputs, train
 from sparse2dense.stages.training import split_sections, train_lift, train_volume
@@ -153,8 +154,6 @@ class Interrupted:
 
 def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     """Killed twice and started again, a training gives the same weights and losses as one that ran through."""
-    from sparse2dense.stages.net_kinds import describe_net
-
     net = describe_net(SECTION, voxel_size=(8, 8, 8))
     plan = TrainingPlan(12, 2, 1e-3, 4, 3, seed=3, loaders=0)
     held_out = [samples(painted(1)).draw(np.random.default_rng(9))]
@@ -174,8 +173,6 @@ def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
 
 def test_other_settings_start_afresh(tmp_path: Path) -> None:
     """What an earlier attempt left is discarded where the settings differ."""
-    from sparse2dense.stages.net_kinds import describe_net
-
     net = describe_net(SECTION, voxel_size=(8, 8, 8))
     held_out = [samples(painted(1)).draw(np.random.default_rng(9))]
     with pytest.raises(KeyboardInterrupt):
@@ -195,6 +192,20 @@ def test_lift_net_trains_on_synthetic_labels(tmp_path: Path) -> None:
     losses = pd.read_csv(tmp_path / "lift" / "losses.csv")
     assert losses.validation_loss.notna().any()
     assert (tmp_path / "lift" / "snapshots.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("kind", ["3d_affs_from_2d_affs", "3d_affs_from_2d_lsd", "3d_affs_from_2d_mtlsd"])
+def test_every_voxel_of_a_synthetic_sample_is_known(kind: str) -> None:
+    """Also at the rim, whose partners lie in what was drawn around it; and every channel of the input is filled."""
+    net = describe_net(LIFT | {"kind": kind, "offsets": [[-1, 0, 0], [0, 5, 0], [2, 0, -3]]}, section_settings=SECTION)
+    settings = {"downsample": 2, "input_grow_boundary": 1, "grow_boundary": 0}
+    source = LiftSamples(net, (5, 17, 23), {"variant": "tessellation"}, settings)
+    for seed in range(3):
+        sample = source.draw(np.random.default_rng(seed))
+        assert sample.input.shape == (net.architecture.in_channels, 5, 17, 23)
+        assert sample.input.min() >= 0 and sample.input.max() <= 1 and (sample.input.std(axis=(1, 2, 3)) > 0).all()
+        assert sample.targets["affinities"].shape == sample.weights["affinities"].shape == (3, 5, 17, 23)
+        assert (sample.weights["affinities"] > 0).all()
 
 
 def test_volume_net_trains_on_labelled_volumes(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def pair_slices(offset: Sequence[int], shape: Sequence[int]) -> tuple[tuple[slic
     return here, there
 
 
-def affinities(labels: NDArray[np.integer], offsets: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
+def affinities(
+    labels: NDArray[np.integer], offsets: Sequence[Sequence[int]], roi: Sequence[slice] | None = None
+) -> NDArray[np.uint8]:
     """1 where voxel p and its partner p + offset are of the same object, else 0.
 
     Parameters
@@ -95,17 +97,26 @@ def affinities(labels: NDArray[np.integer], offsets: Sequence[Sequence[int]]) ->
         (y, x) or (z, y, x), any integer dtype; 0 is background.
     offsets
         Displacements in voxels, any sign, one channel each.
+    roi
+        The part of the array whose voxels p are asked for, one slice per axis; partners may lie outside it.
+        Everything when omitted.
 
     Returns
     -------
-    uint8 (len(offsets), *shape); 0 where the partner lies outside the array.
+    uint8 (len(offsets), *shape of the roi); 0 where the partner lies outside the array.
     """
     checked = check_offsets(offsets, labels.ndim)
-    out = np.zeros((len(checked), *labels.shape), np.uint8)
+    part = tuple(slice(*r.indices(n)) for r, n in zip(roi or [slice(None)] * labels.ndim, labels.shape, strict=True))
+    out = np.zeros((len(checked), *(max(0, r.stop - r.start) for r in part)), np.uint8)
     foreground = labels != 0
     for channel, offset in zip(out, checked, strict=True):
-        here, there = pair_slices(offset, labels.shape)
-        np.logical_and(labels[here] == labels[there], foreground[here], out=channel[here].view(bool))
+        inside, _ = pair_slices(offset, labels.shape)
+        here = tuple(slice(max(i.start, r.start), min(i.stop, r.stop)) for i, r in zip(inside, part, strict=True))
+        if any(side.start >= side.stop for side in here):
+            continue
+        there = tuple(slice(side.start + o, side.stop + o) for side, o in zip(here, offset, strict=True))
+        at = tuple(slice(side.start - r.start, side.stop - r.start) for side, r in zip(here, part, strict=True))
+        np.logical_and(labels[here] == labels[there], foreground[here], out=channel[at].view(bool))
     return out
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
@@ -50,14 +51,32 @@ def balance_weights(
         )
     weights = np.zeros(target.shape, np.float32)
     for group in groups:
-        counts = [mask[channel] != 0 for channel in group]
-        ones = [target[channel] != 0 for channel in group]
-        total = sum(int(np.count_nonzero(c)) for c in counts)
-        positive = sum(int(np.count_nonzero(c & o)) for c, o in zip(counts, ones, strict=True))
+        counted = [(target[channel].reshape(-1), mask[channel].reshape(-1)) for channel in group]
+        total, positive = np.sum([_count(*values) for values in counted], axis=0)
         if total == 0:
             continue
         fractions = np.clip([(total - positive) / total, positive / total], *FRACTION_LIMITS)
         of_class = (0.5 / fractions).astype(np.float32)
-        for channel, c, o in zip(group, counts, ones, strict=True):
-            weights[channel] = np.where(o, of_class[1], of_class[0]) * c
+        for channel, values in zip(group, counted, strict=True):
+            _weigh(*values, of_class, weights[channel].reshape(-1))
     return weights
+
+
+@njit(cache=True, nogil=True)
+def _count(target, mask):  # type: ignore[no-untyped-def]
+    """How many values count, and how many of these aren't 0."""
+    total = positive = 0
+    for i in range(target.size):
+        known = mask[i] != 0
+        total += known
+        positive += known & (target[i] != 0)
+    return total, positive
+
+
+@njit(cache=True, nogil=True)
+def _weigh(target, mask, of_class, weights):  # type: ignore[no-untyped-def]
+    """Give the values that count the weight of their class, of two."""
+    zero, one = of_class[0], of_class[1]
+    for i in range(target.size):
+        if mask[i] != 0:
+            weights[i] = one if target[i] != 0 else zero

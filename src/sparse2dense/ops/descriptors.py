@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from sparse2dense.errors import InputError
+from sparse2dense.ops.section_sums import describe_objects_of_sections
 
-__all__ = ["descriptor_channels", "local_shape_descriptors", "section_descriptors", "turned_descriptors"]
+__all__ = [
+    "TRUNCATE", "VARIANCE_FLOOR", "descriptor_channels", "local_shape_descriptors", "section_descriptors",
+    "turned_descriptors",
+]  # fmt: skip
 
 TRUNCATE = 3.0
 """Standard deviations at which the Gaussian window ends."""
@@ -75,7 +79,7 @@ def local_shape_descriptors(
         raise InputError(f"downsample {downsample}", allowed="a whole number from 1", remedy="use 1 or 2")
     part = tuple(slice(*r.indices(n)) for r, n in zip(roi or [slice(None)] * labels.ndim, labels.shape, strict=True))
     if labels.ndim == 2:
-        return _describe(labels[np.newaxis], width, scale, int(downsample), (slice(0, 1), *part))[:, 0]
+        return _describe_sections(labels[np.newaxis], width, scale, int(downsample), (slice(0, 1), *part))[:, 0]
     return _describe(labels, width, scale, int(downsample), part)
 
 
@@ -87,15 +91,14 @@ def section_descriptors(
 ) -> NDArray[np.float32]:
     """2D descriptors of every section of (z, y, x) labels: float32 (6, z, y, x); `sigma` in voxels, one or (y, x).
 
-    Equals `local_shape_descriptors` of each section, but takes an object's sections together, which is much faster.
-    `downsample` acts on y and x only; `roi` as there.
+    Equals `local_shape_descriptors` of each section. `downsample` acts on y and x only; `roi` as there.
     """
     if labels.ndim != 3:
         raise InputError(
             f"labels of {labels.ndim} dimensions", allowed="(z, y, x)", remedy="use local_shape_descriptors"
         )
     part = tuple(slice(*r.indices(n)) for r, n in zip(roi or [slice(None)] * 3, labels.shape, strict=True))
-    return _describe(labels, _per_axis("sigma", sigma, 2), (1.0, 1.0), int(downsample), part)
+    return _describe_sections(labels, _per_axis("sigma", sigma, 2), (1.0, 1.0), int(downsample), part)
 
 
 def turned_descriptors(
@@ -148,28 +151,43 @@ def _per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[flo
     return values
 
 
+def _numbered(labels: NDArray[np.integer]) -> NDArray[np.int32]:
+    """The same objects with small numbers: as they are, where none exceeds the number of voxels of a section."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"labels of type {labels.dtype}", allowed="integers", remedy="convert to an integer type")
+    native = labels.astype(labels.dtype.newbyteorder("="), copy=False)
+    if native.min(initial=0) < 0 or native.max(initial=0) > native.size // max(1, len(native)):
+        native = fastremap.renumber(native, preserve_zero=True, in_place=False)[0]
+    return native.astype(np.int32, copy=False)
+
+
+def _describe_sections(
+    labels: NDArray[np.integer], sigma: tuple[float, ...], voxel_size: tuple[float, ...], step: int, roi: Box
+) -> NDArray[np.float32]:
+    """Descriptors of the part `roi` of (z, y, x) labels within sections."""
+    unit = tuple(v * step for v in voxel_size)
+    return describe_objects_of_sections(_numbered(labels), roi, step, sigma, unit, TRUNCATE, VARIANCE_FLOOR)
+
+
 def _describe(
     labels: NDArray[np.integer], sigma: tuple[float, ...], voxel_size: tuple[float, ...], step: int, roi: Box
 ) -> NDArray[np.float32]:
-    """Descriptors of the part `roi` of (z, y, x) labels over the last `len(sigma)` axes."""
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"labels of type {labels.dtype}", allowed="integers", remedy="convert to an integer type")
-    ndim = len(sigma)
-    steps = (step,) * 3 if ndim == 3 else (1, step, step)
-    out = np.zeros((6 if ndim == 2 else 10, *labels.shape), np.float32)
+    """Descriptors of the part `roi` of (z, y, x) labels."""
+    objects = _numbered(labels)
+    out = np.zeros((10, *labels.shape), np.float32)
     every = (slice(None), *roi)
-    if not labels.any():
+    if not objects.any():
         return out[every]
-    native = labels.astype(labels.dtype.newbyteorder("="), copy=False)
-    objects = fastremap.renumber(native, preserve_zero=True, in_place=False)[0].astype(np.int32)
-    sampled = objects[tuple(slice(None, None, s) for s in steps)]
+    sampled = objects[::step, ::step, ::step]
     unit = np.array([v * step for v in voxel_size])
-    kernels = [_moment_matrices(s / u, n) for s, u, n in zip(sigma, unit, sampled.shape[-ndim:], strict=True)]
-    sides = [64] * (3 - ndim) + [side * step for _, side, _ in kernels]
+    kernels = [_moment_matrices(s / u, n) for s, u, n in zip(sigma, unit, sampled.shape, strict=True)]
+    sides = [side * step for _, side, _ in kernels]
     scale = (unit.astype(np.float32), np.array(sigma, np.float32))
     boxes = find_objects(objects)
     sampled_boxes = find_objects(sampled, max_label=len(boxes))
     for label, (box, source) in enumerate(zip(boxes, sampled_boxes, strict=True), start=1):
+        if box is None:
+            continue
         if source is None:
             source = (slice(0, 0),) * 3
         shown = tuple(slice(max(b.start, r.start), min(b.stop, r.stop)) for b, r in zip(box, roi, strict=True))
@@ -178,10 +196,10 @@ def _describe(
         for tile in _tiles(shown, sides):
             if tile != box and not (objects[tile] == label).any():
                 continue
-            at = tuple(slice(t.start // s, -(-t.stop // s)) for t, s in zip(tile, steps, strict=True))
+            at = tuple(slice(t.start // step, -(-t.stop // step)) for t in tile)
             moments = _moments(sampled, label, source, at, kernels)
             start = (tile[0].start, tile[1].start, tile[2].start)
-            _fill(objects[tile], label, start, steps, moments, *scale, out[(slice(None), *tile)])
+            _fill(objects[tile], label, start, step, moments, *scale, out[(slice(None), *tile)])
     return out[every]
 
 
@@ -220,13 +238,12 @@ def _moments(
 ) -> NDArray[np.float32]:
     """Weighted sums of 1, k_d, k_d k_e over one object, k counted from each output voxel of the box `at`.
 
-    (z, channels, y, x) with the channels 1, y, x, yy, yx, xx and, where z is filtered too, z, zy, zx, zz. Counting
-    from the output voxel keeps the numbers small, so that variances don't drown in float32 far from the origin.
+    (z, channels, y, x) with the channels 1, y, x, yy, yx, xx, z, zy, zx, zz. Counting from the output voxel keeps the
+    numbers small, so that variances don't drown in float32 far from the origin.
     """
-    first = 3 - len(kernels)
     reach = list(at)
     parts = []
-    for axis, (radius, _, matrices) in enumerate(kernels, start=first):
+    for axis, (radius, _, matrices) in enumerate(kernels):
         a, s = at[axis], source[axis]
         r = slice(max(a.start - radius, s.start), min(a.stop + radius, s.stop))
         origin = min(a.start, r.start)
@@ -236,15 +253,13 @@ def _moments(
     if any(part.stop <= part.start for part in reach):
         return np.zeros((at[0].stop - at[0].start, 10, rows, columns), np.float32)
     inside = (sampled[tuple(reach)] == label).astype(np.float32)
-    y, x = parts[-2:]
+    z, y, x = parts
     depth = inside.shape[0]
     along_x = (inside.reshape(-1, inside.shape[2]) @ x.reshape(-1, x.shape[2]).T).reshape(depth, -1, 3, columns)
     plane = np.empty((depth, 6, rows, columns), np.float32)
     for channel, (i, j) in enumerate(((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))):
         np.matmul(y[i], along_x[:, :, j], out=plane[:, channel])
-    if len(kernels) == 2:
-        return plane
-    z, flat, size = parts[0], plane.reshape(depth, -1), rows * columns
+    flat, size = plane.reshape(depth, -1), rows * columns
     sums = [z[i] @ flat[:, : n * size] for i, n in ((0, 6), (1, 3), (2, 1))]
     return np.concatenate(sums, axis=1).reshape(z.shape[1], 10, rows, columns)
 
@@ -255,44 +270,30 @@ def _clip(value: np.float32) -> np.float32:
 
 
 @njit(cache=True, nogil=True)
-def _fill(objects, label, start, steps, moments, unit, sigma, out):  # type: ignore[no-untyped-def]
+def _fill(objects, label, start, step, moments, unit, sigma, out):  # type: ignore[no-untyped-def]
     """Write the descriptors of the voxels of one object, from the moments `_moments` gives for their sampled voxels."""
-    ndim = sigma.size
     mean = np.zeros(3, np.float32)
     variance = np.zeros(3, np.float32)
-    covariance = np.zeros(3, np.float32)
-    first = 3 - ndim
     half, floor = np.float32(0.5), np.float32(VARIANCE_FLOOR)
     shape = objects.shape
     for z in range(shape[0]):
-        at_z = (z + start[0]) // steps[0] - start[0] // steps[0]
+        at_z = (z + start[0]) // step - start[0] // step
         for y in range(shape[1]):
-            at_y = (y + start[1]) // steps[1] - start[1] // steps[1]
+            at_y = (y + start[1]) // step - start[1] // step
             for x in range(shape[2]):
                 if objects[z, y, x] != label:
                     continue
-                m = moments[at_z, :, at_y, (x + start[2]) // steps[2] - start[2] // steps[2]]
-                weight = m[0] if m[0] > 0 else np.float32(1)
-                mean[1], mean[2] = m[1] / weight, m[2] / weight
-                variance[1] = m[3] / weight - mean[1] * mean[1]
-                variance[2] = m[5] / weight - mean[2] * mean[2]
-                covariance[2] = m[4] / weight - mean[1] * mean[2]
-                if ndim == 3:
-                    mean[0] = m[6] / weight
-                    variance[0] = m[9] / weight - mean[0] * mean[0]
-                    covariance[0] = m[7] / weight - mean[0] * mean[1]
-                    covariance[1] = m[8] / weight - mean[0] * mean[2]
-                for d in range(ndim):
-                    a = first + d
-                    u = unit[d]
-                    variance[a] = max(variance[a] * u * u, floor)
-                    out[d, z, y, x] = _clip(half * mean[a] * u / sigma[d] + half)
-                    out[ndim + d, z, y, x] = _clip(variance[a] / (sigma[d] * sigma[d]))
-                if ndim == 3:
-                    rho = covariance[0] * unit[0] * unit[1] / np.sqrt(variance[0] * variance[1])
-                    out[6, z, y, x] = _clip(half * rho + half)
-                    rho = covariance[1] * unit[0] * unit[2] / np.sqrt(variance[0] * variance[2])
-                    out[7, z, y, x] = _clip(half * rho + half)
-                rho = covariance[2] * unit[ndim - 2] * unit[ndim - 1] / np.sqrt(variance[1] * variance[2])
-                out[out.shape[0] - 2, z, y, x] = _clip(half * rho + half)
-                out[out.shape[0] - 1, z, y, x] = _clip(m[0])
+                at_x = (x + start[2]) // step - start[2] // step
+                size = moments[at_z, 0, at_y, at_x]
+                weight = size if size > 0 else np.float32(1)
+                for d, first, second in ((0, 6, 9), (1, 1, 3), (2, 2, 5)):
+                    mean[d] = moments[at_z, first, at_y, at_x] / weight
+                    variance[d] = moments[at_z, second, at_y, at_x] / weight - mean[d] * mean[d]
+                    variance[d] = max(variance[d] * unit[d] * unit[d], floor)
+                    out[d, z, y, x] = _clip(half * mean[d] * unit[d] / sigma[d] + half)
+                    out[3 + d, z, y, x] = _clip(variance[d] / (sigma[d] * sigma[d]))
+                for channel, d, e, mixed in ((6, 0, 1, 7), (7, 0, 2, 8), (8, 1, 2, 4)):
+                    covariance = moments[at_z, mixed, at_y, at_x] / weight - mean[d] * mean[e]
+                    rho = covariance * unit[d] * unit[e] / np.sqrt(variance[d] * variance[e])
+                    out[channel, z, y, x] = _clip(half * rho + half)
+                out[9, z, y, x] = _clip(size)

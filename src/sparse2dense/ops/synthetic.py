@@ -11,11 +11,11 @@ from typing import Literal
 
 import cc3d
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from sparse2dense.errors import InputError
+from sparse2dense.ops.power_diagram import nearest_seed
 
 __all__ = [
     "ANCESTOR",
@@ -142,7 +142,7 @@ def synthetic_labels(
     start = np.clip(np.rint(seeds / spacing), 0, np.array(shape) - 1).astype(np.int32)
     transform = stretch.astype(np.float32)
     points = (transform @ points.reshape(3, -1)).reshape(points.shape)
-    nearest, cost = _nearest_seed(points, (seeds @ stretch.T).astype(np.float32), radii.astype(np.float32), start)
+    nearest, cost = nearest_seed(points, (seeds @ stretch.T).astype(np.float32), radii.astype(np.float32), start)
     labels = owners[nearest]
     if np.isfinite(reach):
         labels[cost > np.float32(reach * reach)] = owners.max() + 1
@@ -309,86 +309,3 @@ def _finish(labels: NDArray[np.uint32], rng: np.random.Generator, shapes: Shapes
     names = np.zeros(len(sizes), np.uint32)
     names[keep] = np.arange(1, keep.sum() + 1, dtype=np.uint32)
     return names[pieces]
-
-
-def _nearest_seed(
-    points: FloatArray, seeds: FloatArray, radii: FloatArray, start: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], FloatArray]:
-    """Index of the seed of least squared distance minus squared radius, and that difference, for every voxel.
-
-    Found at every other voxel of y and x first; the others then choose among what the voxels around them found.
-    """
-    table = np.column_stack([seeds, radii * radii]).astype(np.float32)
-    coarse = _spread(np.ascontiguousarray(points[:, :, ::2, ::2]), table, start // np.array([1, 2, 2], np.int32))
-    return _refine(points, table, coarse)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _difference(points, z, y, x, table, seed):  # type: ignore[no-untyped-def]
-    dz = points[0, z, y, x] - table[seed, 0]
-    dy = points[1, z, y, x] - table[seed, 1]
-    dx = points[2, z, y, x] - table[seed, 2]
-    return dz * dz + dy * dy + dx * dx - table[seed, 3]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _offer(points, z, y, x, table, seed, nearest, cost):  # type: ignore[no-untyped-def]
-    """Let `seed` take a voxel if it is nearer than the voxel's own."""
-    if seed >= 0 and seed != nearest[z, y, x]:
-        distance = _difference(points, z, y, x, table, seed)
-        if distance < cost[z, y, x]:
-            cost[z, y, x] = distance
-            nearest[z, y, x] = seed
-
-
-@njit(cache=True, nogil=True)
-def _spread(points, table, start):  # type: ignore[no-untyped-def]
-    """Nearest seed of every voxel; seeds spread from voxel to voxel in raster scans (Danielsson 1980).
-
-    So the region of a seed hangs together even where space is distorted. A scan each way is exact but for slivers.
-    """
-    _, depth, rows, columns = points.shape
-    nearest = np.full((depth, rows, columns), -1, np.int32)
-    cost = np.full((depth, rows, columns), np.finfo(np.float32).max, np.float32)
-    for seed in range(len(table)):
-        _offer(points, start[seed, 0], start[seed, 1], start[seed, 2], table, seed, nearest, cost)
-    for z_way in (1, -1):
-        for i in range(depth):
-            z = i if z_way > 0 else depth - 1 - i
-            if i > 0:
-                for y in range(rows):
-                    for x in range(columns):
-                        _offer(points, z, y, x, table, nearest[z - z_way, y, x], nearest, cost)
-            for y_way in (1, -1):
-                for j in range(rows):
-                    y = j if y_way > 0 else rows - 1 - j
-                    if j > 0:
-                        for x in range(columns):
-                            _offer(points, z, y, x, table, nearest[z, y - y_way, x], nearest, cost)
-                    for x in range(1, columns):
-                        _offer(points, z, y, x, table, nearest[z, y, x - 1], nearest, cost)
-                    for x in range(columns - 2, -1, -1):
-                        _offer(points, z, y, x, table, nearest[z, y, x + 1], nearest, cost)
-    return nearest
-
-
-@njit(cache=True, nogil=True)
-def _refine(points, table, coarse):  # type: ignore[no-untyped-def]
-    """Nearest seed at full resolution among those of the up to four sampled voxels around, and the difference."""
-    _, depth, rows, columns = points.shape
-    nearest = np.empty((depth, rows, columns), np.int32)
-    cost = np.empty((depth, rows, columns), np.float32)
-    for z in range(depth):
-        for y in range(rows):
-            above, below = y // 2, min((y + 1) // 2, coarse.shape[1] - 1)
-            for x in range(columns):
-                left, right = x // 2, min((x + 1) // 2, coarse.shape[2] - 1)
-                nearest[z, y, x] = coarse[z, above, left]
-                cost[z, y, x] = _difference(points, z, y, x, table, nearest[z, y, x])
-                if y != 2 * above:
-                    _offer(points, z, y, x, table, coarse[z, below, left], nearest, cost)
-                if x != 2 * left:
-                    _offer(points, z, y, x, table, coarse[z, above, right], nearest, cost)
-                    if y != 2 * above:
-                        _offer(points, z, y, x, table, coarse[z, below, right], nearest, cost)
-    return nearest, cost

@@ -5,9 +5,10 @@ with any number of loading processes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import fastremap
 import numpy as np
@@ -19,7 +20,12 @@ from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, inside,
 from sparse2dense.ops.balance import balance_weights
 from sparse2dense.ops.boundaries import grow_boundary
 from sparse2dense.ops.corruption import corrupt, degrade
-from sparse2dense.ops.descriptors import local_shape_descriptors, section_descriptors, turned_descriptors
+from sparse2dense.ops.descriptors import (
+    descriptor_channels,
+    local_shape_descriptors,
+    section_descriptors,
+    turned_descriptors,
+)
 from sparse2dense.ops.sampling import Positions, annotated_positions
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
@@ -27,18 +33,22 @@ from sparse2dense.stages.nets import normalised
 from sparse2dense.stages.slicing import SectionData
 from sparse2dense.volumes.volume import Volume
 
-__all__ = ["LiftSamples", "Sample", "Samples", "SectionSamples", "VolumeSamples"]
+__all__ = ["AnnotatedSamples", "LiftSamples", "Sample", "Samples", "SectionSamples", "Targets", "VolumeSamples"]
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Input float32 (channels, *shape); for every head a target and a weight of the same number of axes."""
+    """Input float32 (channels, *shape); for every head a target and a weight of the same number of axes.
+
+    Or, in their place, the annotation that they follow from, as `Targets.annotation` gives it.
+    """
 
     input: Floats
     targets: dict[str, Floats]
     weights: dict[str, Floats]
+    annotation: dict[str, NDArray] = field(default_factory=dict)
 
 
 class Samples(Protocol):
@@ -69,6 +79,19 @@ class Targets:
             reach = [max(a, step * ceil(3 * s / step)) for a, s in zip(reach, self.sigma, strict=True)]
         return tuple(reach)
 
+    def inner(self, shape: Sequence[int]) -> tuple[slice, ...]:
+        """The part of labels of `shape` that is left without the margin."""
+        return tuple(slice(m, n - m) for m, n in zip(self.margin, shape, strict=True))
+
+    def annotation(self, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]) -> dict[str, NDArray]:
+        """All that `make` looks at, small: int32 labels, 0 outside the mask, uint8 mask and within."""
+        numbered = fastremap.renumber(np.where(mask > 0, labels, 0))[0]
+        return {
+            "labels": numbered.astype(np.int32),
+            "mask": (mask > 0).astype(np.uint8),
+            "within": within.astype(np.uint8),
+        }
+
     def make(
         self, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]
     ) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -76,9 +99,9 @@ class Targets:
 
         Beyond the volume, where `within` is False, an object doesn't end: pairs that leave the volume never count.
         """
-        inner = tuple(slice(m, n - m) for m, n in zip(self.margin, labels.shape, strict=True))
+        inner = self.inner(labels.shape)
         every = (slice(None), *inner)
-        labels = fastremap.renumber(np.where(mask > 0, labels, 0))[0]
+        labels = self.annotation(labels, mask, within)["labels"]
         targets, weights = {}, {}
         heads = KINDS[self.kind].heads
         if "descriptors" in heads:
@@ -105,7 +128,26 @@ def section_weights(positions: Sequence[Positions]) -> NDArray[np.float64]:
     return counts / counts.sum()
 
 
-class SectionSamples:
+class AnnotatedSamples:
+    """Samples of images with labels, whose targets may be left to be made later, of whole batches."""
+
+    targets: Targets
+    deferred = False
+
+    def without_targets(self) -> Self:
+        """The same samples with the annotation in place of targets and weights."""
+        other = copy(self)
+        other.deferred = True
+        return other
+
+    def sample(self, image: Floats, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]) -> Sample:
+        """A sample of an image and of its annotation, which exceeds it by the targets' margin."""
+        if self.deferred:
+            return Sample(image, {}, {}, self.targets.annotation(labels, mask, within))
+        return Sample(image, *self.targets.make(labels, mask, within))
+
+
+class SectionSamples(AnnotatedSamples):
     """Samples of painted sections for a 2D net.
 
     Parameters
@@ -151,7 +193,6 @@ class SectionSamples:
         grown = [n + 2 * m for n, m in zip(self.shape, margin, strict=True)]
         warp = draw_warp(grown, centre, rng, self.augmentation)
         labels, mask = sample_labels(section.labels, warp), sample_labels(section.mask, warp)
-        targets, weights = self.targets.make(labels, mask, inside(section.mask.shape, warp))
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
         coordinates = warp.coordinates[(slice(None), *inner)]
         middle = len(section.raw) // 2
@@ -161,7 +202,8 @@ class SectionSamples:
             if z != middle and rng.random() < self.augmentation.shift:
                 shift[:, 0, 0] = rng.normal(0, self.augmentation.shift_voxels, 2)
             slices.append(sample_image(image, replace(warp, coordinates=coordinates + shift)))
-        return Sample(shade(np.stack(slices), rng, self.augmentation), targets, weights)
+        image = shade(np.stack(slices), rng, self.augmentation)
+        return self.sample(image, labels, mask, inside(section.mask.shape, warp))
 
 
 class LiftSamples:
@@ -186,30 +228,26 @@ class LiftSamples:
         depth, height, width = (n + 2 * m for n, m in zip(self.shape, margin, strict=True))
         labels = synthetic_labels((depth, height, width), rng, **self.synthetic)
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
-        every = (slice(None), *inner)
         seen = corrupt(labels, rng)
-        channels = []
+        first = len(descriptor_channels(2)) if "descriptors" in inputs else 0
+        predicted = np.empty((first + len(self.net.input_offsets), *self.shape), np.float32)
         if "descriptors" in inputs:
-            channels.append(section_descriptors(seen, self.net.sigma[-2:], self.settings["downsample"], inner))
+            predicted[:first] = section_descriptors(seen, self.net.sigma[-2:], self.settings["downsample"], inner)
         if "affinities" in inputs:
             grown = grow_boundary(seen, self.settings["input_grow_boundary"], only_xy=True)
-            flat = [(0, *offset) for offset in self.net.input_offsets]
-            channels.append(affinities(grown, flat)[every].astype(np.float32))
-        everywhere = np.ones(labels.shape, np.uint8)
+            predicted[first:] = affinities(grown, [(0, *offset) for offset in self.net.input_offsets], inner)
         objects = grow_boundary(labels, self.settings["grow_boundary"], only_xy=True)
-        target = affinities(objects, self.net.offsets)[every]
-        pairs = affinity_mask(everywhere, labels, self.net.offsets)[every]
-        weights = balance_weights(target, pairs, groups=_singly(len(target)))
-        predicted = np.concatenate(channels)
-        first = len(predicted) - len(self.net.input_offsets)
+        target = affinities(objects, self.net.offsets, inner)
+        # everything is known, and the margin holds the partner of every voxel
+        pairs = np.ones(target.shape, np.uint8)
         return Sample(
-            degrade(predicted, rng, affinity_channels=range(first, len(predicted))),
+            degrade(predicted, rng, range(first, len(predicted)), overwrite=True),
             {"affinities": target.astype(np.float32)},
-            {"affinities": weights},
+            {"affinities": balance_weights(target, pairs, groups=_singly(len(target)))},
         )
 
 
-class VolumeSamples:
+class VolumeSamples(AnnotatedSamples):
     """Samples of labelled volumes for a 3D net on raw data, on what another net predicts of them, or on both.
 
     Parameters
@@ -255,7 +293,6 @@ class VolumeSamples:
         grown = [n + 2 * m for n, m in zip(self.shape, margin, strict=True)]
         centre = self.positions[number].draw(rng) + jitter
         warp = draw_warp(grown, centre, rng, self.augmentation, isotropic=self.isotropic)
-        targets, weights = self.targets.make(_lookup(labels, warp), _lookup(mask, warp), inside(mask.shape, warp))
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
         seen = replace(warp, coordinates=warp.coordinates[(slice(None), *inner)])
         channels = []
@@ -265,7 +302,9 @@ class VolumeSamples:
             else:
                 predicted = _interpolate(self.descriptors[number], seen)
                 channels.append(turned_descriptors(predicted, warp.turn, self.targets.sigma))
-        return Sample(np.concatenate(channels), targets, weights)
+        return self.sample(
+            np.concatenate(channels), _lookup(labels, warp), _lookup(mask, warp), inside(mask.shape, warp)
+        )
 
 
 def volume_positions(labels: Volume, mask: Volume, sections: slice, slab: int = 32) -> Positions:

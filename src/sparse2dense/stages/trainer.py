@@ -24,16 +24,17 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.averaging import average_weights
 from sparse2dense.ops.losses import masked_cross_entropy, masked_square_error
 from sparse2dense.ops.unet import UNet
+from sparse2dense.stages.batch_targets import batch_targets
 from sparse2dense.stages.net_kinds import NetDescription
 from sparse2dense.stages.nets import fastest, memory_format, save_net
-from sparse2dense.stages.samples import Sample, Samples
+from sparse2dense.stages.samples import AnnotatedSamples, Sample, Samples, Targets
 from sparse2dense.stages.snapshots import draw_snapshot
 from sparse2dense.stages.training_plan import TrainingPlan
 from sparse2dense.volumes.blockwise import atomic_file, partial_path
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash, provenance
 
-__all__ = ["TrainingOutputs", "precision", "train"]
+__all__ = ["TrainingOutputs", "makes_targets", "precision", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class _Steps(Dataset):
         return self.total - self.first
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return asdict(self.samples.draw(np.random.default_rng([self.seed, self.first + index])))
+        return vars(self.samples.draw(np.random.default_rng([self.seed, self.first + index])))
 
 
 def precision() -> str:
@@ -72,6 +73,11 @@ def precision() -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     able = torch.cpu.get_capabilities()
     return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
+
+
+def makes_targets(device: torch.device) -> bool:
+    """Whether the device of the net makes targets faster than the processes that load samples."""
+    return device.type == "cuda"
 
 
 def train(
@@ -86,7 +92,8 @@ def train(
     """Train a net and write its best checkpoint, its losses and pictures of what it answers.
 
     Everything is kept beside the checkpoint in `<folder>.partial` until training is over; another training with the
-    same `key` goes on from there, one with another key starts afresh.
+    same `key` goes on from there, one with another key starts afresh. Where the net is on a GPU, it makes the targets
+    of annotated samples too.
 
     Parameters
     ----------
@@ -111,8 +118,11 @@ def train(
     run.restore()
     compiled: Any = torch.compile(net) if plan.compile else net
     model, optimiser = fabric.setup(compiled, optimiser)
+    targets = None
+    if isinstance(samples, AnnotatedSamples) and makes_targets(fabric.device):
+        samples, targets = samples.without_targets(), samples.targets
     judged = model if run.averaged is None else fabric.setup_module(run.averaged)
-    held_out = [_as_batch([asdict(sample)]) for sample in validation]
+    held_out = [_as_batch([vars(sample)]) for sample in validation]
     label = f"train {outputs.checkpoint.parent.name}"
     with (
         Progress(label, plan.iterations, done=run.step) as progress,
@@ -125,7 +135,7 @@ def train(
             if run.out_of_patience():
                 log.info("%s: stopped after %d validations without improvement", label, run.unimproved)
                 break
-            loss = _step(fabric, model, optimiser, batch, run)
+            loss = _step(fabric, model, optimiser, batch, run, targets)
             progress.advance(note=f"loss {run.mean_loss:.4f}")
             if run.step % plan.validate_every == 0 or run.step == plan.iterations:
                 run.validate(fabric, judged, held_out, description)
@@ -275,12 +285,16 @@ def _loss(answer: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> torch
     return torch.stack(losses).sum()
 
 
-def _step(fabric: Fabric, model: Any, optimiser: Any, batch: dict[str, Any], run: _Run) -> float:
-    """One optimiser step, with the learning rate of the plan's schedule."""
+def _step(
+    fabric: Fabric, model: Any, optimiser: Any, batch: dict[str, Any], run: _Run, targets: Targets | None
+) -> float:
+    """One optimiser step, with the learning rate of the plan's schedule; makes the `targets` that are left to it."""
     plan = run.plan
     for group in optimiser.param_groups:
         group["lr"] = plan.learning_rate_at(run.step, run.elapsed())
     batch = fabric.to_device(batch)
+    if targets is not None:
+        batch["targets"], batch["weights"] = batch_targets(targets, batch["annotation"])
     if plan.channels_last:
         batch["input"] = batch["input"].contiguous(memory_format=memory_format(batch["input"].ndim - 2))
     optimiser.zero_grad(set_to_none=True)
