@@ -11,7 +11,7 @@ from sparse2dense.ops.agglomeration import merge_tree
 from sparse2dense.ops.graph import RegionGraph, region_graph
 from sparse2dense.stages import agglomerating
 from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_graph, read_merge_tree
-from sparse2dense.volumes import graph_pieces
+from sparse2dense.volumes import sorted_pieces
 from sparse2dense.volumes.volume import create_volume, open_volume
 from tests.voronoi import noisy_affinities, voronoi
 
@@ -79,8 +79,8 @@ def test_conclude_takes_ranges_and_writes_the_same_bytes(
     """Blocks, rows that are added up at a time, and rows that are written at a time leave no trace in the tables."""
     files = []
     for rows, block in ((2**22, (9, 21, 23)), (40, (4, 9, 8))):
-        monkeypatch.setattr(graph_pieces, "ROWS", rows)
-        monkeypatch.setattr(graph_pieces, "STEP", 4)
+        monkeypatch.setattr(sorted_pieces, "ROWS", rows)
+        monkeypatch.setattr(sorted_pieces, "STEP", 4)
         make_graph(*volumes, tmp_path / "graph", block_shape=block, histogram=True, long_range=True)
         files.append({path.name: path.read_bytes() for path in (tmp_path / "graph").iterdir()})
     assert sorted(files[0]) == ["edges.parquet", "fragments.parquet", "histograms.parquet"]
