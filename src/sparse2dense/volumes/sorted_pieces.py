@@ -18,7 +18,7 @@ __all__ = ["Piece", "SortedRows", "open_rows", "pieces_beside", "ranges", "save_
 ROWS = 2**22
 """Rows of pieces that are put together at a time, at some 125 bytes each: half a gigabyte."""
 STEP = 256
-"""One in so many rows is looked at to part them; some 0.3 bytes per edge, all that is ever held of the whole."""
+"""One in so many rows is looked at to part them; some 0.4 bytes per row, all that is ever held of the whole."""
 
 Key = tuple[float, ...]
 END: Key = (math.inf,)
