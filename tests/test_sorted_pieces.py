@@ -23,7 +23,7 @@ def saved(folder: Path, count: int, rows: int) -> list[dict[str, NDArray]]:
         length = 0 if index % 5 == 3 else rows
         label = rng.integers(0, 200, length).astype(np.uint64) + np.uint64(FIRST)
         label[:2] = [0, 2**64 - 1][: len(label)]
-        keys = [rng.integers(0, 2, length).astype(np.int8), rng.integers(-1, 3, length), label]
+        keys: list[NDArray] = [rng.integers(0, 2, length).astype(np.int8), rng.integers(-1, 3, length), label]
         found, sums = sum_rows(keys, [rng.integers(1, 2**40, length), np.ones(length, np.int64)])
         pieces.append(dict(zip((*KEYS, "total", "voxels"), [*found, *sums], strict=True)))
         save_rows(pieces[-1], folder, "table", index)
