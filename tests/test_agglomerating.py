@@ -1,5 +1,6 @@
 """The region graph on disk is that of the whole volume, however it was cut up and whatever interrupted it."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.agglomeration import merge_tree
+from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.graph import RegionGraph, region_graph
 from sparse2dense.stages import agglomerating
-from sparse2dense.stages.agglomerating import make_graph, make_merge_tree, read_graph, read_merge_tree
-from sparse2dense.volumes import graph_pieces
+from sparse2dense.stages.agglomerating import make_graph, make_lut, make_merge_tree, read_graph, read_merge_tree
+from sparse2dense.volumes import sorted_pieces, tables
+from sparse2dense.volumes.tables import read_table, write_table
 from sparse2dense.volumes.volume import create_volume, open_volume
 from tests.voronoi import noisy_affinities, voronoi
 
@@ -79,8 +81,8 @@ def test_conclude_takes_ranges_and_writes_the_same_bytes(
     """Blocks, rows that are added up at a time, and rows that are written at a time leave no trace in the tables."""
     files = []
     for rows, block in ((2**22, (9, 21, 23)), (40, (4, 9, 8))):
-        monkeypatch.setattr(graph_pieces, "ROWS", rows)
-        monkeypatch.setattr(graph_pieces, "STEP", 4)
+        monkeypatch.setattr(sorted_pieces, "ROWS", rows)
+        monkeypatch.setattr(sorted_pieces, "STEP", 4)
         make_graph(*volumes, tmp_path / "graph", block_shape=block, histogram=True, long_range=True)
         files.append({path.name: path.read_bytes() for path in (tmp_path / "graph").iterdir()})
     assert sorted(files[0]) == ["edges.parquet", "fragments.parquet", "histograms.parquet"]
@@ -114,3 +116,51 @@ def test_fragments_of_another_place_are_refused(volumes: tuple[Path, Path], tmp_
 def test_a_graph_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"edges\.parquet doesn't exist"):
         read_graph(tmp_path / "graph")
+
+
+@pytest.mark.parametrize("batch", [2**16, 7, 1])
+def test_a_look_up_table_is_the_cut_of_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """Whatever is read and written at a time; scores that fall again, fragments that never merge, ids around 2^63."""
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(np.arange(2**63 - 30, 2**63 + 30, dtype=np.uint64))
+    into = ids[[rng.integers(0, place + 1) for place in range(45)]]
+    score = np.round(np.linspace(0, 1, 45) + rng.uniform(-0.1, 0.1, 45), 2)
+    alone = ids[46:]
+    columns = {"a": [into, alone], "b": [ids[1:46], alone], "score": [score, np.full(len(alone), np.inf)]}
+    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+    monkeypatch.setattr(agglomerating, "BATCH", batch)
+    monkeypatch.setattr(tables, "BATCH", batch)
+    write_table(tmp_path / "tree.parquet", whole, {})
+    segments = []
+    for threshold in ("-1", "0", str(score[20]), "0.5", "2"):
+        make_lut(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold=threshold)
+        fragment, segment = read_table(tmp_path / "lut.parquet", "fragment", "segment")
+        known = MergeTree(np.sort(ids), into, ids[1:46], score)
+        assert [fragment.tolist(), segment.tolist()] == [column.tolist() for column in known.cut(threshold)]
+        assert fragment.dtype == segment.dtype == np.uint64
+        segments.append(int(segment.max()))
+    assert (segments[0], segments[-1]) == (60, 15)
+    assert 15 < segments[2] < 60
+
+
+def test_no_fragments_have_an_empty_look_up_table(tmp_path: Path) -> None:
+    none = np.zeros(0, np.uint64)
+    write_table(tmp_path / "tree.parquet", {"a": none, "b": none, "score": none.astype(np.float64)}, {})
+    make_lut(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold="0.5")
+    columns = read_table(tmp_path / "lut.parquet", "fragment", "segment")
+    assert [(len(column), column.dtype) for column in columns] == [(0, np.uint64)] * 2
+
+
+def test_a_look_up_table_needs_the_ids_of_the_tree_and_little_more(tmp_path: Path) -> None:
+    """16 bytes per fragment are two columns of ids; what is read and written at a time adds the same to any tree."""
+    ids = np.arange(2**63, 2**63 + 400_000, dtype=np.uint64)
+    write_table(tmp_path / "tree.parquet", {"a": ids, "b": ids[::-1], "score": np.linspace(0, 1, len(ids))}, {})
+    make_lut(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold="0.5")
+    tracemalloc.start()
+    try:
+        make_lut(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold="0.5")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * len(ids)
+    assert np.array_equal(read_table(tmp_path / "lut.parquet", "fragment")[0], ids)

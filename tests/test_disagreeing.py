@@ -24,6 +24,7 @@ from sparse2dense.stages.disagreeing import (
     sweep_disagreement,
 )
 from sparse2dense.stages.evaluating import read_threshold
+from sparse2dense.volumes import sorted_pieces
 from sparse2dense.volumes.tables import read_table, table_facts, write_table
 from sparse2dense.volumes.volume import create_volume, open_volume
 from tests.voronoi import noisy_affinities, voronoi
@@ -107,6 +108,22 @@ def test_links_are_the_same_in_any_blocks_and_by_several_jobs(folder: Path) -> N
     assert not (folder / "pieces").exists()
 
 
+def test_links_are_the_same_bytes_however_many_are_added_up_at_a_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorted_pieces, "STEP", 2)
+    paths, files = (folder / "affinities.zarr", folder / "fragments.zarr", folder / "links.parquet"), []
+    for rows, block in ((2**22, SHAPE), (10, (4, 9, 11)), (1, (9, 9, 27))):
+        monkeypatch.setattr(sorted_pieces, "ROWS", rows)
+        count_links(*paths, block_shape=block)
+        files.append(paths[2].read_bytes())
+    fragments, values = (open_volume(path)[...] for path in (paths[1], paths[0]))
+    whole = far_links(fragments, values[FAR], OFFSETS[FAR])
+    for name, found in zip(("u", "v", "pairs", "total"), read_table(paths[2], "u", "v", "pairs", "total"), strict=True):
+        assert np.array_equal(found, getattr(whole, name))
+    assert len(set(files)) == 1
+
+
 def test_where_nothing_is_linked_nothing_is_contradicted(tmp_path: Path) -> None:
     for name, fragment in (("empty", 0), ("single", HUGE)):
         folder = tmp_path / name
@@ -186,6 +203,19 @@ def test_objects_and_sections_are_those_of_the_whole_in_any_blocks(folder: Path,
     for (name, label, error, voxels), ours in zip(objects, again[0], strict=True):
         assert (name, label, voxels) == (ours[0], ours[1], ours[3])
         assert error == pytest.approx(ours[2], abs=2**-16)
+
+
+def test_errors_are_the_same_bytes_however_many_are_added_up_at_a_time(
+    folder: Path, predicted: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorted_pieces, "STEP", 1)
+    found = []
+    for rows in (2**22, 11, 1):
+        monkeypatch.setattr(sorted_pieces, "ROWS", rows)
+        measured(folder, predicted, "ranges", downsample=2, block_shape=(4, 11, 27))
+        found.append([(folder / "ranges" / name).read_bytes() for name in ("objects.parquet", "sections.csv")])
+    assert found[0] == found[1] == found[2]
+    assert min(map(len, found[0])) > 500
 
 
 def test_a_segmentation_agrees_with_its_own_predictions(folder: Path) -> None:

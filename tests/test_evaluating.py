@@ -25,6 +25,7 @@ from sparse2dense.stages.evaluating import (
     score_thresholds,
 )
 from sparse2dense.stages.segmenting import make_fragments
+from sparse2dense.volumes import sorted_pieces
 from sparse2dense.volumes.tables import read_table, write_table
 from sparse2dense.volumes.volume import create_volume, open_volume
 from tests.voronoi import OFFSETS, noisy_affinities, voronoi
@@ -105,6 +106,35 @@ def test_scores_equal_those_of_the_segmentation_volumes(segmented: Path) -> None
 
 def _named(scores: dict[str, float]) -> dict[str, float]:
     return {name: scores[name] for name in COLUMNS[4:]}
+
+
+@pytest.mark.parametrize("per_section", [False, True])
+def test_overlaps_are_the_same_bytes_in_any_blocks_and_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_section: bool
+) -> None:
+    """Ids around 2^63; blocks without a label; few rows at a time. Rows are ordered by all columns but the last."""
+    fragments = voronoi(SHAPE, 60, 1, ids=range(2**63 - 30, 2**63 + 30))
+    truth = voronoi(SHAPE, 12, ids=range(2**63 - 6, 2**63 + 6))
+    fragments[4:6, 5:9], truth[:, :9, :11] = 0, 0
+    paths = save(tmp_path / "fragments.zarr", fragments), save(tmp_path / "truth.zarr", truth)
+    files = []
+    for rows, block in ((2**22, SHAPE), (30, SHAPE), (30, (3, 8, 9)), (1, (10, 7, 33)), (2**22, (1, 30, 4))):
+        monkeypatch.setattr(sorted_pieces, "ROWS", rows)
+        monkeypatch.setattr(sorted_pieces, "STEP", 2)
+        count_overlaps(*paths, tmp_path / "overlaps.parquet", per_section=per_section, block_shape=block)
+        files.append((tmp_path / "overlaps.parquet").read_bytes())
+    assert len(set(files)) == 1
+    columns = read_table(tmp_path / "overlaps.parquet", "convention", "section", "truth", "fragment", "voxels")
+    keys = list(zip(*(column.tolist() for column in columns[:4]), strict=True))
+    assert keys == sorted(set(keys))
+    assert len(keys) > 100
+    for section in range(SHAPE[0]) if per_section else [None]:
+        part = slice(section, None if section is None else section + 1)
+        expected = overlaps(truth[part], fragments[part], truth[part] != 0)
+        here = (columns[0] == "all") & (columns[1] == (-1 if section is None else section))
+        assert [column[here].tolist() for column in columns[2:]] == [
+            column.tolist() for column in (expected.truth, expected.segment, expected.voxels)
+        ]
 
 
 def test_truth_of_a_part_is_scored_where_it_lies(segmented: Path) -> None:

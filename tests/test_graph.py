@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops import contact_sums
-from sparse2dense.ops.graph import FIXED_POINT, RegionGraph, merge_graphs, region_graph, rows_between
+from sparse2dense.ops.graph import FIXED_POINT, RegionGraph, graph_rows, merge_graphs, region_graph
 from tests.voronoi import OFFSETS, voronoi
 
 MIXED = [[0, 0, -1], [1, 0, 0], [0, -3, 2], [0, -1, 0], [-2, -1, 1]]
@@ -152,6 +153,12 @@ def test_blocks_add_up_to_the_whole(block: tuple[int, int, int], dtype: str) -> 
         assert equal(merge_graphs(graphs), whole)
         assert equal(merge_graphs([merge_graphs(graphs[: middle + 1]), *graphs[middle + 1 :]]), whole)
     assert len(graphs) == np.prod(-(-np.array(fragments.shape) // block))
+
+
+def rows_between(graph: RegionGraph, low: int, high: int) -> RegionGraph:
+    """Return the fragments of ids from `low` to before `high`, with the edges of which they are the u."""
+    edges, nodes = (slice(*(bisect_left(ids, end) for end in (low, high))) for ids in (graph.u, graph.fragments))
+    return graph_rows(graph, edges, nodes)
 
 
 @pytest.mark.parametrize("more", [True, False])

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sparse2dense.ops.graph import RegionGraph, merge_graphs
-from sparse2dense.volumes import graph_pieces
+from sparse2dense.volumes import sorted_pieces
 from sparse2dense.volumes.graph_pieces import save_piece, sums_of_pieces
 
 SCALE = 255
@@ -55,8 +55,8 @@ def joined(parts: list[RegionGraph], name: str) -> NDArray:
 @pytest.mark.parametrize("more", [True, False], ids=["all statistics", "contacts only"])
 @pytest.mark.parametrize(("rows", "step"), [(2**22, 256), (500, 8), (9, 1)])
 def test_ranges_are_the_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: bool, rows: int, step: int) -> None:
-    monkeypatch.setattr(graph_pieces, "ROWS", rows)
-    monkeypatch.setattr(graph_pieces, "STEP", step)
+    monkeypatch.setattr(sorted_pieces, "ROWS", rows)
+    monkeypatch.setattr(sorted_pieces, "STEP", step)
     whole = merge_graphs(saved(tmp_path, 12, 150, more))
     parts = list(sums_of_pieces(tmp_path, 12, SCALE))
     assert (len(parts) > 5) == (rows < 2**22)
@@ -79,7 +79,7 @@ def test_no_fragment_at_all_is_one_graph_without_rows(tmp_path: Path) -> None:
 
 def test_memory_is_that_of_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fixed number of rows at a time, however many pieces there are; all at once take several times as much."""
-    monkeypatch.setattr(graph_pieces, "ROWS", 20_000)
+    monkeypatch.setattr(sorted_pieces, "ROWS", 20_000)
     pieces = saved(tmp_path, 60, 4000)
     rows = sum(len(piece) + len(piece.fragments) for piece in pieces)
     del pieces
@@ -92,7 +92,7 @@ def test_memory_is_that_of_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()
-    assert rows > 10 * graph_pieces.ROWS
-    assert edges > 5 * graph_pieces.ROWS
-    assert peaks[1] < 200 * graph_pieces.ROWS < 32 * edges
+    assert rows > 10 * sorted_pieces.ROWS
+    assert edges > 5 * sorted_pieces.ROWS
+    assert peaks[1] < 200 * sorted_pieces.ROWS < 32 * edges
     assert peaks[1] < 1.3 * peaks[0]

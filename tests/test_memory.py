@@ -38,8 +38,8 @@ def test_every_stage_of_a_large_volume_writes_whole_shards() -> None:
     plans = {plan.rule: plan for plan in block_plans(FOUND, config()) if plan.volume == "lab"}
     assert set(plans) == {
         "predict_2d_part", "predict_2d_to_3d_part", "predict_3d_part", "make_fragments_part", "make_graph_part",
-        "count_links_part", "count_overlaps_part", "write_segmentation_part", "make_pseudo_truth",
-        "measure_regions_part",
+        "count_links_part", "count_overlaps_part", "measure_disagreement_part", "write_segmentation_part",
+        "make_pseudo_truth", "measure_regions_part",
     }  # fmt: skip
     for rule, plan in plans.items():
         assert (plan.shard is None) == rule.startswith(("make_graph", "count_", "measure_"))
@@ -48,6 +48,7 @@ def test_every_stage_of_a_large_volume_writes_whole_shards() -> None:
     assert plans["predict_2d_part"].halo == (1, 44, 44)
     assert plans["make_fragments_part"].halo == (16, 32, 32)
     assert plans["count_overlaps_part"].halo == (3, 28, 32)  # 32 voxels of 4 nm
+    assert plans["measure_disagreement_part"].halo == (32, 32, 32)  # 3 sigma of every second voxel, and one of these
 
 
 def test_a_small_volume_needs_no_shards_and_only_its_own_voxels() -> None:
@@ -56,6 +57,25 @@ def test_a_small_volume_needs_no_shards_and_only_its_own_voxels() -> None:
     assert {plan.shard for plan in plans.values()} == {None}
     assert plans["make_fragments"].block_bytes == 9 * 31 * 1 * fragment_bytes(config()["segment"], 9)
     assert plans["rank_errors"].block_bytes < 1e5
+
+
+def test_disagreement_sees_as_far_as_what_a_volume_is_predicted_by() -> None:
+    flat = {"kind": "2d_affs", "offsets": [[-1, 0], [0, -1], [0, -33]]}
+    full = config(nets={"2d": flat, "2d_to_3d": {"kind": "3d_affs_from_2d_affs"}, "3d": {"kind": "3d_affs"}})
+    halos = []
+    for role, tracks in (("test", ["pseudo"]), ("test", ["bootstrapped"]), ("unlabelled", ["pseudo", "bootstrapped"])):
+        full["volumes"]["lab"]["role"], full["evaluate"]["tracks"] = role, tracks
+        plans = [plan for plan in block_plans(FOUND, full) if plan.volume == "lab"]
+        halos += [plan.halo for plan in plans if plan.rule == "measure_disagreement_part"]
+    assert halos == [(4, 28, 34), (4, 28, 28), (4, 28, 34)], "whole steps of the descriptors, which are every second"
+
+
+def test_disagreement_of_too_large_blocks_is_refused() -> None:
+    full = config(segment={"block": [300, 512, 512]})
+    told = {str(problem) for problem in memory_problems(FOUND, full, plenty)}
+    (text,) = [text for text in told if "measure_disagreement_part" in text]
+    assert "2 processes with a halo of [32, 32, 32] voxels need about 20.4 GB" in text
+    assert "use `segment.block: [" in text
 
 
 def test_memory_grows_with_processes_but_a_net_has_only_one() -> None:

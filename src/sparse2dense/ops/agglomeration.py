@@ -1,6 +1,7 @@
 """Hierarchical agglomeration of a region graph: run once, its history is a tree that every threshold cuts."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,7 @@ from sparse2dense.ops.graph import RegionGraph
 from sparse2dense.ops.merging import bin_type, contact_type, merges
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 
-__all__ = ["MergeTree", "merge_tree"]
+__all__ = ["MergeTree", "connected", "merge_tree"]
 
 QUANTILES = (10, 25, 50, 75, 90)
 INT32 = 2**31 - 1
@@ -48,7 +49,7 @@ class MergeTree:
         """
         done = int(np.searchsorted(self._reached, float(threshold_name(threshold)), side="left"))
         a, b = self._places
-        return self.fragments, _segments(len(self.fragments), a[:done], b[:done])
+        return self.fragments, connected(len(self.fragments), [(a[:done], b[:done])]).astype(np.uint64)
 
     @cached_property
     def _reached(self) -> NDArray[np.float64]:
@@ -61,10 +62,32 @@ class MergeTree:
         return np.searchsorted(self.fragments, self.a), np.searchsorted(self.fragments, self.b)
 
 
+def connected(
+    count: int, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> NDArray[np.int32] | NDArray[np.int64]:
+    """Number the sets of 0..count - 1 that pairs connect 1..K, in the order of their smallest member.
+
+    Parameters
+    ----------
+    count
+        Of the members of all sets.
+    pairs
+        Members that are in one set, in any number of pieces; no more than one is held at a time.
+
+    Returns
+    -------
+    int32, or int64 where there are too many: the number of the set of each member.
+    """
+    numbers = np.arange(count, dtype=_integer(count))
+    for a, b in pairs:
+        _join(numbers, a, b)
+    _number(numbers)
+    return numbers
+
+
 @numba.njit(cache=True)
-def _segments(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Number the sets that the pairs a, b connect 1..K in the order of their smallest member."""
-    parent = np.arange(count)
+def _join(parent, a, b):  # type: ignore[no-untyped-def]
+    """Join the trees of each pair; a member without a parent is its own."""
     for i in range(a.size):
         u, v = a[i], b[i]
         while parent[u] != u:
@@ -73,21 +96,23 @@ def _segments(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray
         while parent[v] != v:
             parent[v] = parent[parent[v]]
             v = parent[v]
-        # the smaller member stays the root, so roots come before their sets
+        # the smaller member stays the root, so parents come before their children
         if u < v:
             parent[v] = u
         else:
             parent[u] = v
-    segments = np.zeros(count, np.uint64)
-    last = np.uint64(0)
-    for i in range(count):
+
+
+@numba.njit(cache=True)
+def _number(parent):  # type: ignore[no-untyped-def]
+    """Put the number of its tree in the place of the parent of each member."""
+    last = 0
+    for i in range(parent.size):
         if parent[i] == i:
-            last += np.uint64(1)
-            segments[i] = last
+            last += 1
+            parent[i] = last
         else:
             parent[i] = parent[parent[i]]
-            segments[i] = segments[parent[i]]
-    return segments
 
 
 def _quantile(merge_function: str) -> tuple[int, bool]:

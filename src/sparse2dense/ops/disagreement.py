@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import affinities, check_offsets, pair_slices
 from sparse2dense.ops.descriptors import TRUNCATE, descriptor_channels, local_shape_descriptors, section_descriptors
+from sparse2dense.ops.row_sums import sum_rows
 
 __all__ = [
     "Disagreement",
@@ -23,6 +24,7 @@ __all__ = [
     "affinity_halo",
     "descriptor_error",
     "descriptor_halo",
+    "mean_errors",
     "merge_disagreements",
     "sum_errors",
 ]
@@ -187,31 +189,36 @@ class Disagreement:
     def __len__(self) -> int:
         return len(self.label)
 
+    def object_sums(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return every segment, ascending, the sum of its errors, and how many voxels of it count."""
+        (label,), (error, voxels) = sum_rows([self.label], [self.error, self.voxels])
+        return label, error, voxels
+
+    def section_sums(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return every section with voxels that count, ascending, the sum of their errors, and how many these are."""
+        (section,), (error, voxels) = sum_rows([self.section], [self.error, self.voxels])
+        return section, error, voxels
+
     def per_object(self) -> tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.int64]]:
         """Return every segment, ascending, the mean error of its voxels, and how many these are."""
-        return self._means(self.label)
+        label, error, voxels = self.object_sums()
+        return label, mean_errors(error, voxels), voxels
 
     def per_section(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         """Return every section with voxels that count, ascending, their mean error, and how many these are."""
-        return self._means(self.section)
+        section, error, voxels = self.section_sums()
+        return section, mean_errors(error, voxels), voxels
 
     def mean(self) -> float:
         """Return the mean error of all voxels that count; nan where none does."""
         voxels = int(self.voxels.sum())
         return float(self.error.sum()) * UNIT / voxels if voxels else float("nan")
 
-    def _means(self, keys: NDArray) -> tuple[NDArray, NDArray[np.float64], NDArray[np.int64]]:
-        ids, (error, voxels) = _sums(keys, self.error, self.voxels)
-        return ids, error * UNIT / voxels, voxels
 
-
-def _sums(keys: NDArray, *columns: NDArray[np.int64]) -> tuple[NDArray, list[NDArray[np.int64]]]:
-    """Return the distinct keys (of an axis of rows), and the sum of every column for each."""
-    ids, inverse = np.unique(keys, axis=0, return_inverse=True)
-    sums = [np.zeros(len(ids), np.int64) for _ in columns]
-    for total, column in zip(sums, columns, strict=True):
-        np.add.at(total, inverse.reshape(-1), column)
-    return ids, sums
+def mean_errors(error: NDArray[np.int64], voxels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return mean errors from 0 to 1, given sums as in `Disagreement`; nan where no voxel counts."""
+    with np.errstate(invalid="ignore"):
+        return error * UNIT / voxels
 
 
 def sum_errors(
@@ -239,9 +246,12 @@ def sum_errors(
             allowed="the same (z, y, x)",
             remedy="crop the segmentation to the inner part of the block",
         )
-    section = np.nonzero(counts)[0] + first_section
+    # not nonzero, which says where along all axes a voxel is
+    sections = np.arange(first_section, first_section + len(counts))
+    section = np.repeat(sections, np.count_nonzero(counts, axis=(1, 2)))
     whole = np.rint(error[counts].astype(np.float64) / UNIT).astype(np.int64)
-    return _disagreement(segmentation[counts].astype(np.uint64), section, whole, np.ones(len(whole), np.int64))
+    keys, sums = sum_rows([segmentation[counts].astype(np.uint64), section], [whole, np.ones(len(whole), np.int64)])
+    return Disagreement(*keys, *sums)
 
 
 def merge_disagreements(parts: Iterable[Disagreement]) -> Disagreement:
@@ -250,18 +260,8 @@ def merge_disagreements(parts: Iterable[Disagreement]) -> Disagreement:
     if not tables:
         none = np.zeros(0, np.int64)
         return Disagreement(none.astype(np.uint64), none, none, none)
-    return _disagreement(
-        np.concatenate([table.label for table in tables]), np.concatenate([table.section for table in tables]),
-        np.concatenate([table.error for table in tables]), np.concatenate([table.voxels for table in tables]),
-    )  # fmt: skip
-
-
-def _disagreement(
-    label: NDArray[np.uint64], section: NDArray[np.int64], error: NDArray[np.int64], voxels: NDArray[np.int64]
-) -> Disagreement:
-    ids, number = np.unique(label, return_inverse=True)
-    # one key for both: dense labels times the range of sections stays far below 2^63
-    begin = int(section.min(initial=0))
-    depth = int(section.max(initial=0)) - begin + 1
-    keys, (errors, counts) = _sums(number * depth + (section - begin), error, voxels)
-    return Disagreement(ids[keys // depth], (keys % depth + begin).astype(np.int64), errors, counts)
+    label, section, error, voxels = (
+        np.concatenate([getattr(table, name) for table in tables]) for name in ("label", "section", "error", "voxels")
+    )
+    keys, sums = sum_rows([label, section], [error, voxels])
+    return Disagreement(*keys, *sums)

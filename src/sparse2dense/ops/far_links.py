@@ -17,6 +17,7 @@ from sparse2dense.ops.affinities import check_offsets
 from sparse2dense.ops.contact_sums import contact_sums
 from sparse2dense.ops.graph import compilable, corners
 from sparse2dense.ops.overlaps import look_up
+from sparse2dense.ops.row_sums import sum_rows
 
 __all__ = ["FarLinks", "far_channels", "far_links", "merge_links"]
 
@@ -128,11 +129,5 @@ def merge_links(parts: Iterable[FarLinks]) -> FarLinks:
     u, v, pairs, total = (
         np.concatenate([getattr(table, name) for table in tables]) for name in ("u", "v", "pairs", "total")
     )
-    order = np.lexsort((v, u))
-    u, v = u[order], v[order]
-    new = np.ones(len(u), np.bool_)
-    new[1:] = (u[1:] != u[:-1]) | (v[1:] != v[:-1])
-    starts = np.flatnonzero(new)
-    if len(starts):
-        pairs, total = np.add.reduceat(pairs[order], starts), np.add.reduceat(total[order], starts)
-    return FarLinks(u[starts], v[starts], pairs, total, scales.pop())
+    (u, v), (pairs, total) = sum_rows([u, v], [pairs, total])
+    return FarLinks(u, v, pairs, total, scales.pop())

@@ -1,6 +1,5 @@
 """The region graph: how far fragments touch and how strong the affinities across are; graphs of parts add up."""
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import Offsets, check_offsets
 from sparse2dense.ops.contact_sums import contact_sums, in_order
+from sparse2dense.ops.row_sums import equal_rows, sum_rows
 
 __all__ = [
-    "FIXED_POINT", "RegionGraph", "compilable", "corners", "merge_graphs", "region_graph", "rows_between", "scale_of",
+    "FIXED_POINT", "RegionGraph", "compilable", "corners", "graph_rows", "merge_graphs", "region_graph", "scale_of",
 ]  # fmt: skip
 
 FIXED_POINT = 2**24
@@ -194,22 +194,12 @@ def corners(owned: tuple[slice, ...] | None, shape: tuple[int, ...]) -> tuple[tu
     return tuple(start for start, _ in sides), tuple(stop for _, stop in sides)
 
 
-def _added(keys: NDArray[np.uint64], counts: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return each of the ascending keys once, and the sum of its counts."""
-    if len(keys) == 0:
-        return keys, counts
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    return keys[starts], np.add.reduceat(counts, starts)
+def graph_rows(graph: RegionGraph, edges: slice, nodes: slice) -> RegionGraph:
+    """Return some edges, and some fragments, of a graph: `slice(start, stop)` each.
 
-
-def rows_between(graph: RegionGraph, low: int, high: int) -> RegionGraph:
-    """Return the fragments of ids from `low` to before `high`, with the edges of which they are the u.
-
-    The sum of graphs is what sums of such parts are one behind another. The arrays of the graph may be memory-mapped:
-    hardly more than the part is read.
+    The sum of graphs is what sums of such parts are one behind another, where ranges of u and of fragments part them.
+    The arrays of the graph may be memory-mapped: hardly more than the part is read.
     """
-    # not searchsorted, which reads all of an array that isn't in one piece
-    edges, nodes = (slice(*(bisect_left(ids, end) for end in (low, high))) for ids in (graph.u, graph.fragments))
     rows = dict.fromkeys(("u", "v", *_SUMS), edges) | dict.fromkeys(("fragments", "sizes"), nodes)
     if graph.bin_start is not None:
         start = graph.bin_start[edges.start : edges.stop + 1]
@@ -237,26 +227,23 @@ def merge_graphs(graphs: Iterable[RegionGraph]) -> RegionGraph:
             remedy="extract all parts of the volume with the same settings",
         )
     ((scale, near_only, no_histogram),) = kinds
-    ids = np.concatenate([part.fragments for part in parts])
-    order = np.argsort(ids, kind="stable")
-    fragments, sizes = _added(ids[order], np.concatenate([part.sizes for part in parts])[order])
-    u, v = (np.concatenate([getattr(part, name) for part in parts]) for name in ("u", "v"))
-    order = np.lexsort((v, u))
-    u, v = u[order], v[order]
-    new = np.ones(len(u), bool)
-    new[1:] = (u[1:] != u[:-1]) | (v[1:] != v[:-1])
-    starts = np.flatnonzero(new)
+    (fragments,), (sizes,) = sum_rows([_joined(parts, "fragments")], [_joined(parts, "sizes")])
+    u, v = (_joined(parts, name) for name in ("u", "v"))
+    order, starts = equal_rows([u, v])
+    u, v = u[order[starts]], v[order[starts]]
     columns: dict[str, NDArray] = {}
     for name in _SUMS[:2] if near_only else _SUMS:
-        values = np.concatenate([getattr(part, name) for part in parts])[order]
+        values = _joined(parts, name)[order]
         columns[name] = np.add.reduceat(values, starts) if len(starts) else values
     if not no_histogram:
         number = np.empty(len(order), np.uint64)
-        number[order] = np.cumsum(new) - 1
+        number[order] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(order)))
         lengths = np.concatenate([np.diff(part.bin_start) for part in parts if part.bin_start is not None])
-        bins, counts = (np.concatenate([getattr(part, name) for part in parts]) for name in ("bin", "bin_count"))
-        keys = np.repeat(number, lengths) << np.uint64(8) | bins
-        bin_order = np.argsort(keys, kind="stable")
-        keys, counts = _added(keys[bin_order], counts[bin_order])
+        keys = np.repeat(number, lengths) << np.uint64(8) | _joined(parts, "bin")
+        (keys,), (counts,) = sum_rows([keys], [_joined(parts, "bin_count")])
         columns |= zip(_HISTOGRAM, in_order(keys, counts, len(starts), np.arange(len(starts))), strict=True)
-    return RegionGraph(u[starts], v[starts], fragments=fragments, sizes=sizes, scale=scale, **columns)
+    return RegionGraph(u, v, fragments=fragments, sizes=sizes, scale=scale, **columns)
+
+
+def _joined(parts: Sequence[RegionGraph], name: str) -> NDArray:
+    return np.concatenate([getattr(part, name) for part in parts])

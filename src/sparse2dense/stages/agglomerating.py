@@ -1,14 +1,15 @@
 """From fragments to segments: the region graph, extracted block by block, its merge tree, and the tree's cuts."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sparse2dense.ops.agglomeration import MergeTree, merge_tree
+from sparse2dense.ops.agglomeration import MergeTree, connected, merge_tree
 from sparse2dense.ops.fragments import nearest_channels
 from sparse2dense.ops.graph import RegionGraph, region_graph, scale_of
 from sparse2dense.ops.mutex_sweep import MutexSweep
@@ -18,7 +19,16 @@ from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.graph_pieces import save_piece, sums_of_pieces
 from sparse2dense.volumes.grid import Block, blocks, clip, within
 from sparse2dense.volumes.provenance import identity, provenance
-from sparse2dense.volumes.tables import growing_table, read_table, table_facts, write_table
+from sparse2dense.volumes.sorted_pieces import pieces_beside
+from sparse2dense.volumes.tables import (
+    BATCH,
+    growing_table,
+    read_table,
+    table_batches,
+    table_facts,
+    table_length,
+    write_table,
+)
 from sparse2dense.volumes.volume import open_beside, open_volume
 
 __all__ = ["make_graph", "make_lut", "make_merge_tree", "read_graph", "read_merge_tree", "read_partitions"]
@@ -26,8 +36,6 @@ __all__ = ["make_graph", "make_lut", "make_merge_tree", "read_graph", "read_merg
 log = logging.getLogger(__name__)
 
 EDGES = ("u", "v", "count", "total", "far_count", "far_total")
-PIECES = "pieces"
-"""Folder beside the unfinished output, removed with it, that holds the graph of every block."""
 
 
 def make_graph(
@@ -71,7 +79,7 @@ def make_graph(
 
     def create(paths: Sequence[Path]) -> None:
         paths[0].mkdir(parents=True)
-        paths[0].with_name(PIECES).mkdir()
+        pieces_beside(paths[0]).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
         values, labels, read = open_volume(affinities), open_volume(fragments), clip(block.read, shape)
@@ -83,13 +91,13 @@ def make_graph(
             long_range=long_range,
             owned=within(block.write, read),
         )
-        save_piece(graph, paths[0].with_name(PIECES), block.index)
+        save_piece(graph, pieces_beside(paths[0]), block.index)
 
     tiles = blocks(shape, block_shape, np.abs(links).max(axis=0).tolist())
 
     def conclude(paths: Sequence[Path]) -> None:
         scale = scale_of(source.dtype)
-        graphs = sums_of_pieces(paths[0].with_name(PIECES), len(tiles), scale)
+        graphs = sums_of_pieces(pieces_beside(paths[0]), len(tiles), scale)
         rows = write_graph(graphs, paths[0], {"scale": scale, **settings, "provenance": record})
         log.info("%s: %d fragments, %d edges", output, *rows)
 
@@ -167,9 +175,33 @@ def make_merge_tree(graph: Path, output: Path, *, merge_function: str = "mean") 
 
 def read_merge_tree(path: Path) -> MergeTree:
     """Return the merge tree that `make_merge_tree` wrote."""
+    fragments = _fragments(path)
     a, b, score = read_table(path, "a", "b", "score")
     merged = a != b
-    return MergeTree(np.unique(np.concatenate([a, b])), a[merged], b[merged], score[merged])
+    return MergeTree(fragments, a[merged], b[merged], score[merged])
+
+
+def _fragments(tree: Path) -> NDArray[np.uint64]:
+    """Return every fragment of a merge tree on disk, ascending, in the memory of its columns a and b."""
+    ids, done = np.empty(2 * table_length(tree), np.uint64), 0
+    for column in (column for columns in table_batches(tree, "a", "b") for column in columns):
+        ids[done : done + len(column)] = column
+        done += len(column)
+    ids.sort()
+    ids.resize(_keep_distinct(ids), refcheck=False)
+    return ids
+
+
+def _keep_distinct(ids: NDArray[np.uint64]) -> int:
+    """Move the first of equal ids, which ascend, to the beginning; return how many there are."""
+    kept = min(1, len(ids))
+    for start in range(1, len(ids), BATCH):
+        some = ids[start : start + BATCH]
+        # the id before `start` is still in its place, or was moved there from it
+        new = some[some != ids[start - 1 : start - 1 + len(some)]]
+        ids[kept : kept + len(new)] = new
+        kept += len(new)
+    return kept
 
 
 def read_partitions(path: Path, repulsion: float = 0.0) -> MergeTree | MutexSweep:
@@ -197,8 +229,29 @@ def make_lut(source: Path, output: Path, *, threshold: Threshold, repulsion: flo
     threshold
         Its exact decimal goes into the metadata.
     """
-    fragments, segments = read_partitions(source, repulsion).cut(threshold)
     name = threshold_name(threshold)
+    fragments, segments = (
+        MutexSweep(read_graph(source), repulsion).cut(name) if source.is_dir() else _cut(source, float(name))
+    )
     record = provenance("make_lut", {"threshold": name, "repulsion": repulsion}, {"source": source})
-    write_table(output, {"fragment": fragments, "segment": segments}, {"threshold": name, "provenance": record})
+    with growing_table(output, {"threshold": name, "provenance": record}) as append:
+        for start in range(0, max(1, len(fragments)), BATCH):
+            some = slice(start, start + BATCH)
+            append({"fragment": fragments[some], "segment": segments[some].astype(np.uint64)})
     log.info("%s: %d fragments in %d segments", output, len(fragments), segments.max(initial=0))
+
+
+def _cut(tree: Path, threshold: float) -> tuple[NDArray[np.uint64], NDArray[np.integer]]:
+    """Return what `MergeTree.cut` does, in 16 bytes per fragment: merges are taken from disk a few at a time."""
+    fragments = _fragments(tree)
+
+    def merges() -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        for a, b, score in table_batches(tree, "a", "b", "score"):
+            # fragments that never merge are rows too
+            reached = np.flatnonzero((score >= threshold) & (a != b))
+            end = reached[0] if len(reached) else len(a)
+            yield np.searchsorted(fragments, a[:end]), np.searchsorted(fragments, b[:end])
+            if len(reached):
+                return
+
+    return fragments, connected(len(fragments), merges())

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.disagreement import (
-    Disagreement,
     affinity_error,
     affinity_halo,
     descriptor_error,
     descriptor_halo,
-    merge_disagreements,
+    mean_errors,
     sum_errors,
 )
-from sparse2dense.ops.far_links import FarLinks, far_channels, far_links, merge_links
+from sparse2dense.ops.far_links import FarLinks, far_channels, far_links
+from sparse2dense.ops.graph import scale_of
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_partitions
@@ -28,7 +28,8 @@ from sparse2dense.stages.segmenting import offsets_of
 from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
 from sparse2dense.volumes.grid import Block, Box, blocks, clip, snap_up, within
 from sparse2dense.volumes.provenance import identity, provenance
-from sparse2dense.volumes.tables import read_table, table_facts, write_table
+from sparse2dense.volumes.sorted_pieces import pieces_beside, save_rows, summed_rows
+from sparse2dense.volumes.tables import growing_table, read_table, table_facts
 from sparse2dense.volumes.volume import Volume, open_beside, open_volume
 
 __all__ = ["choose_agreeing", "count_links", "measure_disagreement", "read_sweep", "sweep_disagreement"]
@@ -36,7 +37,6 @@ __all__ = ["choose_agreeing", "count_links", "measure_disagreement", "read_sweep
 log = logging.getLogger(__name__)
 
 LINKS = ("u", "v", "pairs", "total")
-SUMS = ("label", "section", "error", "voxels")
 COLUMNS = ("volume", "track", "threshold", "disagreement_split", "disagreement_merge", "disagreement")
 OBJECTS = ("prediction", "segment", "disagreement", "voxels")
 SECTIONS = ("prediction", "section", "disagreement", "voxels")
@@ -75,37 +75,32 @@ def count_links(
     record = provenance("count_links", {"offsets": far}, inputs)
 
     def create(paths: Sequence[Path]) -> None:
-        _pieces_beside(paths).mkdir()
+        pieces_beside(paths[0]).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
         values, read = open_volume(affinities), clip(block.read, shape)
         predicted = np.stack([values[(channel, *read)] for channel in channels])
         found = far_links(open_volume(fragments)[read], predicted, far, within(block.write, read))
-        write_links(found, _pieces_beside(paths) / f"{block.index}.parquet", {})
+        save_rows({name: getattr(found, name) for name in LINKS}, pieces_beside(paths[0]), "links", block.index)
+
+    tiles = blocks(shape, block_shape, np.abs(far).max(axis=0).tolist())
 
     def conclude(paths: Sequence[Path]) -> None:
-        links = merge_links(read_links(file) for file in sorted(_pieces_beside(paths).glob("*.parquet")))
-        write_links(links, paths[0], {"offsets": far, "provenance": record})
-        log.info("%s: %d pairs of fragments, %d of voxels", output, len(links), links.pairs.sum())
+        linked = voxels = 0
+        facts = {"scale": scale_of(source.dtype), "offsets": far, "provenance": record}
+        with growing_table(paths[0], facts) as append:
+            for links in summed_rows(pieces_beside(paths[0]), "links", len(tiles), LINKS[:2]):
+                append(links)
+                linked, voxels = linked + len(links["u"]), voxels + int(links["pairs"].sum())
+        log.info("%s: %d pairs of fragments, %d of voxels", output, linked, voxels)
 
     key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
-    tiles = blocks(shape, block_shape, np.abs(far).max(axis=0).tolist())
     label = f"far links {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
 
-def _pieces_beside(paths: Sequence[Path]) -> Path:
-    """Return the folder of the blocks' tables, which is gone when the output is whole."""
-    return paths[0].with_name("pieces")
-
-
-def write_links(links: FarLinks, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write a table of links, its scale among the facts beside it."""
-    write_table(path, {name: getattr(links, name) for name in LINKS}, {"scale": links.scale, **facts})
-
-
 def read_links(path: Path) -> FarLinks:
-    """Return the table that `write_links` wrote."""
+    """Return the table that `count_links` wrote."""
     u, v, pairs, total = read_table(path, *LINKS)
     return FarLinks(u, v, pairs, total, table_facts(path)["scale"])
 
@@ -239,35 +234,38 @@ def measure_disagreement(
     record = provenance("measure_disagreement", {"downsample": downsample}, inputs)
 
     def create(paths: Sequence[Path]) -> None:
-        _pieces_beside(paths).mkdir()
+        pieces_beside(paths[0]).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
         read = clip(block.read, grid.shape)
         inner = within(block.write, read)
         segments = look_up(open_volume(fragments)[read], *segments_of)
-        for name, path in predictions.items():
+        sums = []
+        for path in predictions.values():
             error = _error(open_volume(path), read, segments, inner, downsample)
-            found = sum_errors(error, segments[inner], block.write[0].start)
-            columns = {column: getattr(found, column) for column in SUMS}
-            write_table(_pieces_beside(paths) / f"{block.index}.{name}.parquet", columns, {})
-
-    def conclude(paths: Sequence[Path]) -> None:
-        found = {name: _added_up(_pieces_beside(paths), name) for name in predictions}
-        objects = [table.per_object() for table in found.values()]
-        joined = map(np.concatenate, zip(*objects, strict=True))
-        named = np.repeat(np.array(list(found), object), [len(labels) for labels, _, _ in objects])
-        write_table(paths[0], dict(zip(OBJECTS, (named, *joined), strict=True)), {"provenance": record})
-        with atomic_file(paths[1]) as partial, partial.open("w", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(SECTIONS)
-            for name, table in found.items():
-                columns = (column.tolist() for column in table.per_section())
-                rows.writerows((name, *row) for row in zip(*columns, strict=True))
-        log.info("%s: %s", outputs[0], json.dumps({name: table.mean() for name, table in found.items()}))
+            sums.append(sum_errors(error, segments[inner], block.write[0].start))
+            del error
+        _save_sums("segment", [found.object_sums() for found in sums], pieces_beside(paths[0]), block.index)
+        _save_sums("section", [found.section_sums() for found in sums], pieces_beside(paths[0]), block.index)
 
     step = (downsample,) * 3
     halo = snap_up(np.max(halos, axis=0).tolist(), step)
     tiles = blocks(grid.shape, snap_up(block_shape, step), halo)
+    names = np.array(list(predictions), object)
+
+    def conclude(paths: Sequence[Path]) -> None:
+        pieces, errors = pieces_beside(paths[0]), np.zeros((2, len(names)), np.int64)
+        with growing_table(paths[0], {"provenance": record}) as append:
+            for rows in summed_rows(pieces, "segment", len(tiles), OBJECTS[:2]):
+                append(dict(zip(OBJECTS, _means(rows, "segment", names), strict=True)))
+        with atomic_file(paths[1]) as partial, partial.open("w", newline="") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(SECTIONS)
+            for rows in summed_rows(pieces, "section", len(tiles), SECTIONS[:2]):
+                lines.writerows(zip(*(column.tolist() for column in _means(rows, "section", names)), strict=True))
+                np.add.at(errors.T, rows["prediction"], np.stack([rows["error"], rows["voxels"]], axis=1))
+        log.info("%s: %s", outputs[0], json.dumps(dict(zip(names, mean_errors(*errors).tolist(), strict=True))))
+
     key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
     label = f"disagreement {outputs[0].parent.name}"
     run_blockwise(list(outputs), key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
@@ -294,8 +292,14 @@ def _error(predicted: Volume, read: Box, segments: NDArray, inner: Box, downsamp
     return descriptor_error(values, segments, predicted.attributes["sigma"], inner, downsample=downsample)
 
 
-def _added_up(folder: Path, name: str) -> Disagreement:
-    """Return the sums of one prediction over the whole volume."""
-    return merge_disagreements(
-        Disagreement(*read_table(file, *SUMS)) for file in sorted(folder.glob(f"*.{name}.parquet"))
-    )
+def _save_sums(kind: str, sums: Sequence[tuple[NDArray, ...]], folder: Path, index: int) -> None:
+    """Write what a block adds to every segment or section, given their sums for every prediction."""
+    prediction = np.repeat(np.arange(len(sums)), [len(ids) for ids, _, _ in sums])
+    ids, error, voxels = map(np.concatenate, zip(*sums, strict=True))
+    columns = {"prediction": prediction, kind: ids, "error": error, "voxels": voxels}
+    save_rows(columns, folder, kind, index)
+
+
+def _means(rows: Mapping[str, NDArray], kind: str, names: NDArray[np.object_]) -> tuple[NDArray, ...]:
+    """Return prediction, segment or section, disagreement and voxels of rows that are added up."""
+    return names[rows["prediction"]], rows[kind], mean_errors(rows["error"], rows["voxels"]), rows["voxels"]

@@ -21,7 +21,8 @@ from sparse2dense.stages.disagreeing import choose_agreeing
 from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
 from sparse2dense.volumes.grid import Block
 from sparse2dense.volumes.provenance import identity, provenance
-from sparse2dense.volumes.tables import read_table, write_table
+from sparse2dense.volumes.sorted_pieces import pieces_beside, save_rows, summed_rows
+from sparse2dense.volumes.tables import growing_table, read_table
 
 __all__ = ["choose_threshold", "count_overlaps", "find_best", "read_threshold", "score_thresholds"]
 
@@ -33,6 +34,7 @@ SCORES = (
 COLUMNS = ("volume", "track", "convention", "threshold", *SCORES)
 ChooseBy = Literal["annotation", "disagreement"]
 CONVENTIONS = ("all", "interior")
+TABLE, KEYS = "overlaps", ("convention", "section", "truth", "fragment")
 WHOLE = -1
 """Section number of rows that belong to the volume as a whole."""
 
@@ -85,71 +87,53 @@ def count_overlaps(
     record = provenance("count_overlaps", settings, compared.inputs)
 
     def create(paths: Sequence[Path]) -> None:
-        _tables_beside(paths).mkdir()
+        pieces_beside(paths[0]).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
         found, first = compared.read(block.write), block.write[0].start
         parts = enumerate(found.sections(), first) if per_section else [(WHOLE, found)]
-        rows = [row for section, part in parts for row in _tables(section, part)]
-        write_table(_tables_beside(paths) / f"{block.index}.parquet", _columns(rows), {})
+        tables = [(section, _tables(part)) for section, part in parts]
+        rows = [(number, section, both[number]) for number in range(len(CONVENTIONS)) for section, both in tables]
+        save_rows(_columns(rows), pieces_beside(paths[0]), TABLE, block.index)
+
+    tiles = compared.tiles(block_shape)
 
     def conclude(paths: Sequence[Path]) -> None:
-        total = _added_up(sorted(_tables_beside(paths).glob("*.parquet")))
-        if len(total["voxels"]) == 0:
-            raise InputError(
-                f"{truth} has no labelled voxel in the region it shares with {fragments}",
-                allowed="at least one voxel of truth that isn't 0, and isn't masked",
-                remedy="name a volume with a reference as `test`, or mend the reference",
-            )
-        write_table(paths[0], total, {"provenance": record})
-        sums = [total["voxels"][total["convention"] == name].sum() for name in CONVENTIONS]
+        sums = np.zeros(len(CONVENTIONS), np.int64)
+        with growing_table(paths[0], {"provenance": record}) as append:
+            for rows in summed_rows(pieces_beside(paths[0]), TABLE, len(tiles), KEYS):
+                np.add.at(sums, rows["convention"], rows["voxels"])
+                append({**rows, "convention": np.array(CONVENTIONS, object)[rows["convention"]]})
+            if not sums.any():
+                raise InputError(
+                    f"{truth} has no labelled voxel in the region it shares with {fragments}",
+                    allowed="at least one voxel of truth that isn't 0, and isn't masked",
+                    remedy="name a volume with a reference as `test`, or mend the reference",
+                )
         log.info("%s: %d voxels count, %d in the interior", output, *sums)
 
     key = {"record": record, "inputs": [identity(path) for path in compared.inputs.values()]}
     label = f"overlaps {output.parent.name}"
-    tiles = compared.tiles(block_shape)
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
 
-def _tables_beside(paths: Sequence[Path]) -> Path:
-    """Return the folder of the blocks' tables, which is gone when the output is whole."""
-    return paths[0].with_name("blocks")
-
-
-def _tables(section: int, found: Compared) -> list[tuple[int, int, OverlapTable]]:
-    """Return convention, section and table of either convention."""
+def _tables(found: Compared) -> tuple[OverlapTable, OverlapTable]:
+    """Return the table of each convention."""
     everywhere, inside = overlaps_with_part(found.truth, found.fragments, found.interior)
     filled = overlaps(found.truth[found.outside], found.nearest)
-    return [
-        (0, section, everywhere.select(everywhere.truth != 0)),
-        (1, section, merge([inside.select(inside.segment != 0), filled])),
-    ]
+    return everywhere.select(everywhere.truth != 0), merge([inside.select(inside.segment != 0), filled])
 
 
 def _columns(rows: Sequence[tuple[int, int, OverlapTable]]) -> dict[str, NDArray[Any]]:
+    """Return tables as one, given convention and section of each, both ascending."""
     lengths = [len(table) for _, _, table in rows]
-    none = np.zeros(0, np.uint64)
     return {
         "convention": np.repeat(np.array([convention for convention, _, _ in rows], np.int8), lengths),
         "section": np.repeat(np.array([section for _, section, _ in rows], np.int64), lengths),
-        "truth": np.concatenate([none, *(table.truth for _, _, table in rows)]),
-        "fragment": np.concatenate([none, *(table.segment for _, _, table in rows)]),
-        "voxels": np.concatenate([none.astype(np.int64), *(table.voxels for _, _, table in rows)]),
+        "truth": np.concatenate([table.truth for _, _, table in rows]),
+        "fragment": np.concatenate([table.segment for _, _, table in rows]),
+        "voxels": np.concatenate([table.voxels for _, _, table in rows]),
     }
-
-
-def _added_up(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    """Return the table of the whole volume from those of its blocks, ordered by all columns but the last."""
-    names = ("convention", "section", "truth", "fragment", "voxels")
-    *keys, voxels = map(np.concatenate, zip(*(read_table(file, *names) for file in files), strict=True))
-    order = np.lexsort(keys[::-1])
-    keys, voxels = [column[order] for column in keys], voxels[order]
-    new = np.ones(len(voxels), np.bool_)
-    new[1:] = np.any([column[1:] != column[:-1] for column in keys], axis=0)
-    starts = np.flatnonzero(new)
-    convention, *others = (column[starts] for column in keys)
-    sums = np.add.reduceat(voxels, starts) if len(starts) else voxels
-    return dict(zip(names, (np.array(CONVENTIONS, object)[convention], *others, sums), strict=True))
 
 
 def score_thresholds(

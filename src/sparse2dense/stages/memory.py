@@ -1,7 +1,7 @@
 """Blocks, shards, halos and memory of every stage that works in blocks, from the configuration before anything runs."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -9,10 +9,12 @@ from typing import Any
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.architecture import Architecture
+from sparse2dense.ops.descriptors import descriptor_channels
+from sparse2dense.ops.disagreement import affinity_halo, descriptor_halo
 from sparse2dense.ops.nearest import reach_in_voxels
 from sparse2dense.ops.regions import LAGS, TEXTURES
 from sparse2dense.stages.consistency import used_nets
-from sparse2dense.stages.net_kinds import describe_net
+from sparse2dense.stages.net_kinds import KINDS, describe_net
 from sparse2dense.stages.viewing import view_margin, views_of
 from sparse2dense.volumes.grid import chunk_shape, common_multiple, shard_shape, snap_up, tiling
 
@@ -35,11 +37,13 @@ PROCESS, TORCH, CUDA = 350_000_000, 700_000_000, 3_000_000_000
 """Bytes of a process before its first block: with the libraries of blocks, with PyTorch, and with a GPU besides."""
 OVERLAP_BYTES, SEGMENTATION_BYTES, FILTER_BYTES = 70, 55, 75
 """Per voxel that a block reads; measured: 57 for overlaps, 44 for a segmentation, 62 for pseudo ground truth."""
+DISAGREEMENT_BYTES = 80
+"""Per voxel that a block reads; measured: 70 where errors are added up, 67 while ten descriptors are compared."""
 COPIES = 1.5
 """Convolutions keep copies in an order of their own: a pass held 1.1 times (2D) to 1.45 times (3D) what it counts."""
 SHARED = {
     "predict_2d", "predict_2d_to_3d", "predict_3d_lsd", "predict_3d", "make_fragments", "make_graph", "count_links",
-    "count_overlaps", "rank_errors", "write_segmentation", "measure_regions",
+    "count_overlaps", "measure_disagreement", "rank_errors", "write_segmentation", "measure_regions",
 }  # fmt: skip
 """Rules whose blocks several jobs may share; those jobs are of a rule of their own."""
 
@@ -167,7 +171,8 @@ def _volume_plans(name: str, facts: Mapping[str, Any], config: Config) -> Iterat
     """Yield the plans of one volume in the order of the stages."""
     volume, tracks = config["volumes"][name], config["evaluate"]["tracks"]
     yield from _predictions(name, facts, config)
-    for rule, halo, size, writes in _segmentations(facts, config):
+    own = {"pseudo"} if volume["role"] == "unlabelled" else set(tracks)
+    for rule, halo, size, writes in _segmentations(facts, config, own):
         needed = {
             "make_pseudo_truth": volume["role"] != "test" and "bootstrapped" in tracks,
             "count_overlaps": volume["role"] != "unlabelled",
@@ -200,7 +205,9 @@ def _predictions(name: str, facts: Mapping[str, Any], config: Config) -> Iterato
         yield BlockPlan(name, _rule(f"predict_{net}", name, config), "predict.block", tile, shard, halo, host, own)
 
 
-def _segmentations(facts: Mapping[str, Any], config: Config) -> Iterator[tuple[str, Shape, int, bool]]:
+def _segmentations(
+    facts: Mapping[str, Any], config: Config, tracks: Set[str]
+) -> Iterator[tuple[str, Shape, int, bool]]:
     """Yield rule, halo, bytes per voxel read, and whether a volume is written, of the stages from fragments on."""
     segment, none = config["segment"], (0, 0, 0)
     offsets = [offset for net in ("2d_to_3d", "3d") for offset in config["nets"][net]["offsets"]]
@@ -220,9 +227,13 @@ def _segmentations(facts: Mapping[str, Any], config: Config) -> Iterator[tuple[s
     yield "make_fragments", context, fragment_bytes(segment, channels), True
     # measured: 18 with three channels, 25 with their histograms, 30 with nine channels
     yield "make_graph", reach if far else (1, 1, 1), 30 + (channels if far else 3), False
+    # measured: 22 with nine channels, four of them far ones
     yield "count_links", reach, 30 + channels, False
     yield "count_overlaps", around, OVERLAP_BYTES, False
     yield "rank_errors", around, OVERLAP_BYTES, False
+    # of affinities, those that were predicted and those of the segmentation are there at once, a byte each
+    compared = max(DISAGREEMENT_BYTES, 45 + 2 * channels)
+    yield "measure_disagreement", _compared_halo(used_nets(config), tracks), compared, False
     yield "write_segmentation", none, SEGMENTATION_BYTES, True
     yield "make_pseudo_truth", none, FILTER_BYTES, True
     # sections behind, to compare with, and voxels around, for affinities of the 2D net and for textures
@@ -230,6 +241,22 @@ def _segmentations(facts: Mapping[str, Any], config: Config) -> Iterator[tuple[s
     beside = (max(LAGS), *(max(max(TEXTURES), step) for step in plane))
     # measured: 45 with six channels
     yield "measure_regions", beside, 40 + 2 * len(config["nets"]["2d"]["offsets"]), False
+
+
+def _compared_halo(nets: Config, tracks: Set[str]) -> Shape:
+    """Return how far the disagreement with all that is predicted on the way of some tracks sees around a block."""
+    halos = []
+    for names, used in ((("2d", "2d_to_3d"), "pseudo" in tracks), (("3d", "3d_lsd"), tracks - {"pseudo"})):
+        for name in [name for name in names if name in nets] if used else ():
+            settings, step = nets[name], nets[names[0]]["downsample"]
+            kind = KINDS[settings["kind"]]
+            flat = (0,) * (3 - kind.ndim)
+            if "affinities" in kind.heads:
+                halos.append(snap_up(affinity_halo([(*flat, *offset) for offset in settings["offsets"]]), (step,) * 3))
+            if "descriptors" in kind.heads:
+                channels = len(descriptor_channels(kind.ndim))
+                halos.append(snap_up(descriptor_halo(settings["sigma"], channels, step), (step,) * 3))
+    return tuple(map(max, zip(*halos, strict=True)))
 
 
 def _segmentation_plan(

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.volumes.blockwise import atomic_file
 
-__all__ = ["growing_table", "read_table", "table_facts", "write_table"]
+__all__ = ["BATCH", "growing_table", "read_table", "table_batches", "table_facts", "table_length", "write_table"]
 
 ROW_GROUP = 2**20
 """Rows that are compressed together, as many as pyarrow takes by default."""
+BATCH = 2**16
+"""Rows that are read at a time where all of them would be too much."""
 
 Append = Callable[[Mapping[str, NDArray[Any]]], None]
 
@@ -65,14 +67,34 @@ def read_table(path: Path, *columns: str, where: tuple[str, Any] | None = None) 
 
     Raises InputError when the file or a column is missing.
     """
+    with _opened(path, *columns, *(where or ())[:1]) as file:
+        rows = None if where is None else pc.equal(file.read(columns=[where[0]]).column(0), where[1])
+        return tuple(_column(file, column, rows) for column in columns)
+
+
+def table_batches(path: Path, *columns: str) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield the named columns as arrays of `BATCH` rows at most, in the memory of these; errors as of `read_table`."""
+    with _opened(path, *columns) as file:
+        for rows in file.iter_batches(BATCH, columns=list(columns)):
+            yield tuple(rows.column(name).to_numpy(zero_copy_only=False) for name in columns)
+
+
+def table_length(path: Path) -> int:
+    """Return the number of rows; InputError when the file is missing."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def _opened(path: Path, *columns: str) -> pq.ParquetFile:
+    """Return the file of a table, to be closed; InputError when it or one of the columns is missing."""
     problem = "doesn't exist"
     if path.is_file():
         # not `pq.read_table`, which looks for data sets of many files first, and is slow on many small tables
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in (*columns, *(where or ())[:1]) if name not in file.schema_arrow.names]
-            if not missing:
-                rows = None if where is None else pc.equal(file.read(columns=[where[0]]).column(0), where[1])
-                return tuple(_column(file, column, rows) for column in columns)
+        file = pq.ParquetFile(path)
+        missing = [name for name in columns if name not in file.schema_arrow.names]
+        if not missing:
+            return file
+        file.close()
         problem = f"has no column {missing[0]!r}"
     raise InputError(
         f"{path} {problem}",
