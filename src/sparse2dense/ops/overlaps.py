@@ -12,6 +12,10 @@ from sparse2dense.errors import InputError
 __all__ = ["OverlapTable", "look_up", "merge", "overlaps", "overlaps_with_part", "relabel"]
 
 
+PIECE = 1024
+"""Voxels whose runs are found at a time; no more than half of the smallest table."""
+
+
 @dataclass(frozen=True)
 class OverlapTable:
     """Voxels shared by true objects and segments, one row per pair that meets, ordered by truth, then segment.
@@ -54,18 +58,33 @@ def _slot(keys, counts, bits, truth, segment):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _fill(truth, segment, counted, i, keys, totals, counts, bits):  # type: ignore[no-untyped-def]
-    """Count voxels from the i-th on until half of the table is full; return the first voxel left."""
+    """Count voxels from the i-th on until half of the table might be full; return the first voxel left.
+
+    Neighbours mostly are equal, so pairs are looked up once per run. Where runs begin is found for a piece at a time:
+    the loops over voxels have no branches, so processors compare many at once.
+    """
     room = totals.size // 2 - np.count_nonzero(totals)
-    while i < truth.size and room > 0:
-        start, run, t, s = i, 0, truth[i], segment[i]
-        # neighbours mostly have equal pairs: look the pair up once per run
-        while i < truth.size and truth[i] == t and segment[i] == s:
-            run += counted[i]
-            i += 1
-        slot = _slot(keys, totals, bits, np.uint64(t), np.uint64(s))
-        room -= totals[slot] == 0
-        totals[slot] += i - start
-        counts[slot] += run
+    begins, starts = np.empty(PIECE, np.uint8), np.empty(PIECE + 1, np.int64)
+    while i < truth.size and room >= PIECE:
+        size = min(PIECE, truth.size - i)
+        t, s, c = truth[i : i + size], segment[i : i + size], counted[i : i + size]
+        begins[0] = 1
+        for j in range(1, size):
+            begins[j] = ((t[j] ^ t[j - 1]) | (s[j] ^ s[j - 1])) != 0
+        for j in range(1, size):
+            begins[j] |= c[j] ^ c[j - 1]
+        runs = 0
+        for j in range(size):
+            starts[runs] = j
+            runs += begins[j]
+        starts[runs] = size
+        for run in range(runs):
+            j, length = starts[run], starts[run + 1] - starts[run]
+            slot = _slot(keys, totals, bits, np.uint64(t[j]), np.uint64(s[j]))
+            room -= totals[slot] == 0
+            totals[slot] += length
+            counts[slot] += length * c[j]
+        i += size
     return i
 
 
@@ -143,7 +162,7 @@ def overlaps_with_part(truth: NDArray, segmentation: NDArray, counted: NDArray) 
                 remedy="crop both to the region they share",
             )
     objects, segments = _labels("truth", truth), _labels("segmentation", segmentation)
-    chosen = np.ascontiguousarray(counted if counted.dtype == np.bool_ else counted != 0).reshape(-1)
+    chosen = np.ascontiguousarray(counted if counted.dtype == np.bool_ else counted != 0).view(np.uint8).reshape(-1)
     keys, totals, counts = _counted_pairs(objects, segments, chosen)
     return _table(keys, totals), _table(keys, counts)
 

@@ -119,7 +119,7 @@ def _tables_beside(paths: Sequence[Path]) -> Path:
 def _tables(section: int, found: Compared) -> list[tuple[int, int, OverlapTable]]:
     """Return convention, section and table of either convention."""
     everywhere, inside = overlaps_with_part(found.truth, found.fragments, found.interior)
-    filled = overlaps(found.truth[found.outside], found.nearest)
+    filled = overlaps(found.truth[tuple(found.outside.T)], found.nearest)
     return [
         (0, section, everywhere.select(everywhere.truth != 0)),
         (1, section, merge([inside.select(inside.segment != 0), filled])),
