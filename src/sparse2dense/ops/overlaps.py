@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 
-__all__ = ["OverlapTable", "look_up", "merge", "overlaps", "overlaps_with_part", "relabel"]
+__all__ = ["OverlapTable", "look_up", "merge", "overlaps", "overlaps_with_part", "places_among", "relabel"]
 
 
 PIECE = 1024
@@ -202,6 +202,15 @@ def look_up(ids: NDArray[np.uint64], fragments: NDArray[np.uint64], segments: ND
 
     Raises InputError when an id other than 0 is missing in the table.
     """
+    place = places_among(ids, fragments)
+    return np.where(ids != 0, segments[place], np.uint64(0)) if len(fragments) else np.zeros(ids.shape, np.uint64)
+
+
+def places_among(ids: NDArray[np.uint64], fragments: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return where each id is among the ascending fragments, anything for 0.
+
+    Raises InputError when an id other than 0 is missing.
+    """
     if len(fragments) == 0:
         missing = ids != 0
         place = np.zeros(ids.shape, np.int64)
@@ -215,9 +224,7 @@ def look_up(ids: NDArray[np.uint64], fragments: NDArray[np.uint64], segments: ND
             allowed="every fragment has a segment",
             remedy="make the merge tree and the look-up table again from these fragments",
         )
-    if len(fragments) == 0:
-        return np.zeros(ids.shape, np.uint64)
-    return np.where(ids != 0, segments[place], np.uint64(0))
+    return place
 
 
 def relabel(table: OverlapTable, fragments: NDArray[np.uint64], segments: NDArray[np.uint64]) -> OverlapTable:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.overlaps import OverlapTable, look_up, merge, overlaps, overlaps_with_part
-from sparse2dense.ops.scores import score
+from sparse2dense.ops.overlaps import OverlapTable, merge, overlaps, overlaps_with_part
+from sparse2dense.ops.scores import CutScores
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_partitions
 from sparse2dense.stages.comparing import Compared, Comparison
@@ -179,39 +179,28 @@ def score_thresholds(
         What is scored, for the first columns.
     """
     known = read_partitions(partitions, repulsion)
-    counted = {name: _overlaps_of(table, name) for name in CONVENTIONS}
+    counted = {name: _overlaps_of(table, name, known.fragments) for name in CONVENTIONS}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in CONVENTIONS}
     for threshold in map(threshold_name, thresholds):
-        cut = known.cut(threshold)
-        for name, (section, shared) in counted.items():
-            segments = _within(section, look_up(shared.segment, *cut))
-            scores = score(merge([OverlapTable(shared.truth, segments, shared.voxels)]))
-            found[name].append({"convention": name, "threshold": threshold, **scores})
+        _, segments = known.cut(threshold)
+        for name, shared in counted.items():
+            found[name].append({"convention": name, "threshold": threshold, **shared.score(segments)})
     with atomic_file(output) as partial, partial.open("w", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         rows.writeheader()
         rows.writerows({"volume": volume, "track": track, **row} for name in CONVENTIONS for row in found[name])
 
 
-def _overlaps_of(table: Path, convention: str) -> tuple[NDArray[np.int64], OverlapTable]:
-    """Return the section of each row of one convention, none where all belong to the whole volume, and the rows.
-
-    Their objects differ between sections, their segments are fragments.
-    """
+def _overlaps_of(table: Path, convention: str, fragments: NDArray[np.uint64]) -> CutScores:
+    """Return what scores one convention; objects and segments of different sections differ."""
     rows = ("convention", convention)
-    (section,) = read_table(table, "section", where=rows)
+    section, truth, fragment, voxels = read_table(table, "section", "truth", "fragment", "voxels", where=rows)
     if np.all(section == WHOLE):
-        section = np.zeros(0, np.int64)
-    truth, fragment, voxels = read_table(table, "truth", "fragment", "voxels", where=rows)
-    return section, OverlapTable(_within(section, truth), fragment, voxels)
-
-
-def _within(section: NDArray[np.int64], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return labels that tell the same id in two sections apart."""
-    if len(section) == 0:
-        return labels
-    ids, dense = np.unique(labels, return_inverse=True)
-    return ((section - section.min()) * len(ids) + dense + 1).astype(np.uint64)
+        return CutScores(OverlapTable(truth, fragment, voxels), fragments)
+    # a label in a section is one object, wherever else the label occurs
+    ids, dense = np.unique(truth, return_inverse=True)
+    objects = ((section - section.min()) * len(ids) + dense + 1).astype(np.uint64)
+    return CutScores(OverlapTable(objects, fragment, voxels), fragments, section)
 
 
 def _read_scores(path: Path) -> list[dict[str, Any]]:
