@@ -35,6 +35,8 @@ ChooseBy = Literal["annotation", "disagreement"]
 CONVENTIONS = ("all", "interior")
 WHOLE = -1
 """Section number of rows that belong to the volume as a whole."""
+Rows = dict[tuple[int, int], list[OverlapTable]]
+"""Tables of parts of a block, by convention and section."""
 
 
 def count_overlaps(
@@ -74,9 +76,9 @@ def count_overlaps(
     block_shape
         Voxels (z, y, x) of a block; no matter for the result.
     workers
-        Processes that work on blocks.
+        Processes that work on columns of blocks.
     part
-        Number of a part of the blocks and how many parts there are; all, and the end, by default.
+        Number of a part of the columns and how many parts there are; all, and the end, by default.
 
     Raises InputError when the volumes share no place, their voxels differ, or no voxel of the shared place is labelled.
     """
@@ -88,9 +90,12 @@ def count_overlaps(
         _tables_beside(paths).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        found, first = compared.read(block.write), block.write[0].start
-        parts = enumerate(found.sections(), first) if per_section else [(WHOLE, found)]
-        rows = [row for section, part in parts for row in _tables(section, part)]
+        rows: Rows = {}
+        for box, found in compared.walk(block.write, block_shape):
+            parts = enumerate(found.sections(), box[0].start) if per_section else [(WHOLE, found)]
+            for section, part in parts:
+                for convention, counted in enumerate(_tables(part)):
+                    rows.setdefault((convention, section), []).append(counted)
         write_table(_tables_beside(paths) / f"{block.index}.parquet", _columns(rows), {})
 
     def conclude(paths: Sequence[Path]) -> None:
@@ -116,25 +121,23 @@ def _tables_beside(paths: Sequence[Path]) -> Path:
     return paths[0].with_name("blocks")
 
 
-def _tables(section: int, found: Compared) -> list[tuple[int, int, OverlapTable]]:
-    """Return convention, section and table of either convention."""
+def _tables(found: Compared) -> tuple[OverlapTable, OverlapTable]:
+    """Return the table of either convention."""
     everywhere, inside = overlaps_with_part(found.truth, found.fragments, found.interior)
     filled = overlaps(found.truth[tuple(found.outside.T)], found.nearest)
-    return [
-        (0, section, everywhere.select(everywhere.truth != 0)),
-        (1, section, merge([inside.select(inside.segment != 0), filled])),
-    ]
+    return everywhere.select(everywhere.truth != 0), merge([inside.select(inside.segment != 0), filled])
 
 
-def _columns(rows: Sequence[tuple[int, int, OverlapTable]]) -> dict[str, NDArray[Any]]:
-    lengths = [len(table) for _, _, table in rows]
+def _columns(rows: Rows) -> dict[str, NDArray[Any]]:
+    keys, tables = sorted(rows), [merge(rows[key]) for key in sorted(rows)]
+    lengths = [len(table) for table in tables]
     none = np.zeros(0, np.uint64)
     return {
-        "convention": np.repeat(np.array([convention for convention, _, _ in rows], np.int8), lengths),
-        "section": np.repeat(np.array([section for _, section, _ in rows], np.int64), lengths),
-        "truth": np.concatenate([none, *(table.truth for _, _, table in rows)]),
-        "fragment": np.concatenate([none, *(table.segment for _, _, table in rows)]),
-        "voxels": np.concatenate([none.astype(np.int64), *(table.voxels for _, _, table in rows)]),
+        "convention": np.repeat(np.array([convention for convention, _ in keys], np.int8), lengths),
+        "section": np.repeat(np.array([section for _, section in keys], np.int64), lengths),
+        "truth": np.concatenate([none, *(table.truth for table in tables)]),
+        "fragment": np.concatenate([none, *(table.segment for table in tables)]),
+        "voxels": np.concatenate([none.astype(np.int64), *(table.voxels for table in tables)]),
     }
 
 
