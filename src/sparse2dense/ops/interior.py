@@ -44,9 +44,7 @@ def _restrict(kept, other, shift):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _sections(
-    labels: NDArray, wide: int, long: int, uniform: NDArray[np.uint8], joined: NDArray[np.uint8]
-) -> None:
+def _sections(labels: NDArray, wide: int, long: int, uniform: NDArray[np.uint8], joined: NDArray[np.uint8]) -> None:
     """Find where the box of a section is uniform, and where it also goes on from the section before.
 
     Rows of a section lie one after the other with `long` ones between, so all of them are looked at as one.

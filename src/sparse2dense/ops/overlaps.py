@@ -14,6 +14,8 @@ __all__ = ["OverlapTable", "look_up", "merge", "overlaps", "overlaps_with_part",
 
 PIECE = 1024
 """Voxels whose runs are found at a time; no more than half of the smallest table."""
+SLAB = 2**18
+"""Voxels of a part of a larger array that are copied at a time; they fit a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -161,10 +163,20 @@ def overlaps_with_part(truth: NDArray, segmentation: NDArray, counted: NDArray) 
                 allowed="equal shapes",
                 remedy="crop both to the region they share",
             )
-    objects, segments = _labels("truth", truth), _labels("segmentation", segmentation)
-    chosen = np.ascontiguousarray(counted if counted.dtype == np.bool_ else counted != 0).view(np.uint8).reshape(-1)
-    keys, totals, counts = _counted_pairs(objects, segments, chosen)
-    return _table(keys, totals), _table(keys, counts)
+    chosen = counted if counted.dtype == np.bool_ else counted != 0
+    arrays = (_labels("truth", truth), _labels("segmentation", segmentation), chosen.view(np.uint8))
+    size = truth.size if all(array.flags.c_contiguous for array in arrays) else SLAB
+    step = max(1, size * len(truth) // max(truth.size, 1))
+    pairs = [
+        _counted_pairs(*(np.ascontiguousarray(array[start : start + step]).reshape(-1) for array in arrays))
+        for start in range(0, max(len(truth), 1), step)
+    ]
+    if len(pairs) == 1:
+        keys, totals, counts = pairs[0]
+        return _table(keys, totals), _table(keys, counts)
+    tables = [(_table(keys, totals), _table(keys, counts)) for keys, totals, counts in pairs]
+    everywhere, part = (merge(parts) for parts in zip(*tables, strict=True))
+    return everywhere, part
 
 
 def _labels(name: str, labels: NDArray) -> NDArray:
@@ -174,9 +186,10 @@ def _labels(name: str, labels: NDArray) -> NDArray:
             allowed="integers of at least 0",
             remedy="convert the labels to unsigned integers without passing through floats",
         )
-    flat = np.ascontiguousarray(labels).reshape(-1)
     # two compiled variants are enough: small integers fit uint32 without loss
-    return flat if flat.dtype in (np.uint32, np.uint64) else flat.astype(np.uint32 if flat.itemsize < 4 else np.uint64)
+    if labels.dtype in (np.uint32, np.uint64):
+        return labels
+    return labels.astype(np.uint32 if labels.itemsize < 4 else np.uint64)
 
 
 def merge(tables: Iterable[OverlapTable]) -> OverlapTable:
