@@ -211,7 +211,7 @@ def test_a_walk_finds_what_the_whole_holds_and_reads_every_chunk_once(
     save(tmp_path / "truth.zarr", truth, offset, chunks=(5, 8, 16))
     save(tmp_path / "mask.zarr", (rng.random(truth.shape) < 0.999).astype(np.uint8), offset, chunks=(5, 8, 16))
     names = [tmp_path / f"{name}.zarr" for name in ("fragments", "truth", "mask")]
-    compared = Comparison(*names[:2], border, reach, names[2])
+    compared = Comparison(names[0], names[1], border, reach, names[2])
     monkeypatch.setattr("sparse2dense.stages.comparing.COLUMN", 3)
     whole = compared.read(tuple(slice(0, side) for side in compared.shape))
     assert len(whole.outside) > 100
