@@ -39,6 +39,7 @@ GRID, IMPORTING, ANNOTATING = (
     f"sparse2dense.{name}" for name in ("volumes.grid", "stages.importing", "stages.annotating")
 )
 SMALL_CHUNKS: dict[tuple[str, str], Any] = {(GRID, "CHUNK_SIDE"): 8}
+SHORT_COLUMNS: dict[tuple[str, str], Any] = {("sparse2dense.stages.comparing", "COLUMN"): 1}
 
 Arguments = Callable[[Path, Path], dict[str, Any]]
 """Of the folder of inputs and that of outputs."""
@@ -156,9 +157,10 @@ STAGES = {
         lambda inputs, _: {"fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet", **BLOCKS},
     ),
     "overlaps": Stage(
-        "evaluating", "count_overlaps", {"output": "overlaps.parquet"}, lambda inputs, _: compared(inputs) | BLOCKS
+        "evaluating", "count_overlaps", {"output": "overlaps.parquet"}, lambda inputs, _: compared(inputs) | BLOCKS,
+        SHORT_COLUMNS,
     ),
-    "worst errors": Stage("locating", "rank_errors", {"output": "errors.csv"}, located),
+    "worst errors": Stage("locating", "rank_errors", {"output": "errors.csv"}, located, SHORT_COLUMNS),
     "error volume": Stage("locating", "write_error_volume", {"output": "errors.zarr"}, located),
     "far links": Stage(
         "disagreeing", "count_links", {"output": "links.parquet"},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.overlaps import OverlapTable, look_up, overlaps_with_part
-from sparse2dense.ops.scores import merge, overlaps, relabel, score
+from sparse2dense.ops.scores import CutScores, merge, overlaps, relabel, score
 from tests.voronoi import voronoi
 
 
@@ -95,9 +95,18 @@ def test_only_counted_voxels_count() -> None:
     assert rows(part) == rows(overlaps(truth[counted], segments[counted]))
 
 
-def test_arrays_that_arent_contiguous_are_counted() -> None:
+@pytest.mark.parametrize("slab", [1, 250, 10**6])
+def test_arrays_that_arent_contiguous_are_counted(monkeypatch: pytest.MonkeyPatch, slab: int) -> None:
+    monkeypatch.setattr("sparse2dense.ops.overlaps.SLAB", slab)
     truth, segments = voronoi((6, 9, 11), 8), voronoi((11, 9, 6), 8).transpose(2, 1, 0)
     assert rows(overlaps(truth, segments)) == rows(overlaps(truth.copy(), segments.copy()))
+    odd = truth % 2
+    for found, expected in zip(
+        overlaps_with_part(truth, segments, odd),
+        overlaps_with_part(truth.copy(), segments.copy(), odd.copy()),
+        strict=True,
+    ):
+        assert rows(found) == rows(expected)
 
 
 def test_what_holds_no_labels_is_refused() -> None:
@@ -127,3 +136,28 @@ def test_a_fragment_without_segment_is_refused() -> None:
     with pytest.raises(InputError, match="are missing"):
         relabel(table, none, none)
     assert look_up(np.zeros(3, np.uint64), none, none).tolist() == [0, 0, 0]
+
+
+def test_cuts_are_scored_as_their_tables_to_the_bit() -> None:
+    truth = voronoi((8, 14, 15), 9, ids=[0, *range(2**63, 2**63 + 8)])
+    fragments = voronoi((8, 14, 15), 40, seed=3, ids=[0, *range(2**62, 2**62 + 39)])
+    ids = np.arange(2**62 - 1, 2**62 + 40, dtype=np.uint64)
+    table, rng = overlaps(truth, fragments), np.random.default_rng(0)
+    scores = CutScores(table, ids)
+    for count in (1, 5, len(ids)):
+        segments = rng.permutation(np.arange(len(ids), dtype=np.uint64) % count) + np.uint64(1)
+        assert scores.score(segments) == score(relabel(table, ids, segments))
+    with pytest.raises(InputError, match="missing"):
+        CutScores(table, ids[5:])
+    nothing = CutScores(overlaps(truth * np.uint64(0), fragments), ids)
+    assert all(math.isnan(value) for value in nothing.score(segments).values())
+
+
+def test_a_fragment_in_two_sections_is_in_two_segments() -> None:
+    truth, fragments = np.array([1, 1, 2, 2, 3, 4], np.uint64), np.array([5, 6, 5, 6, 5, 5], np.uint64)
+    section, voxels = np.array([7, 7, 7, 7, 9, 9]), np.array([4, 2, 3, 1, 8, 2])
+    ids = np.array([5, 6], np.uint64)
+    scores = CutScores(OverlapTable(truth, fragments, voxels), ids, section)
+    for segments in ([1, 2], [1, 1]):
+        apart = np.array(segments, np.uint64)[np.searchsorted(ids, fragments)] + 10 * section.astype(np.uint64)
+        assert scores.score(np.array(segments, np.uint64)) == score(merge([OverlapTable(truth, apart, voxels)]))

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 
-__all__ = ["OverlapTable", "look_up", "merge", "overlaps", "overlaps_with_part", "relabel"]
+__all__ = ["OverlapTable", "look_up", "merge", "overlaps", "overlaps_with_part", "places_among", "relabel"]
+
+
+PIECE = 1024
+"""Voxels whose runs are found at a time; no more than half of the smallest table."""
+SLAB = 2**18
+"""Voxels of a part of a larger array that are copied at a time; they fit a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,33 @@ def _slot(keys, counts, bits, truth, segment):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _fill(truth, segment, counted, i, keys, totals, counts, bits):  # type: ignore[no-untyped-def]
-    """Count voxels from the i-th on until half of the table is full; return the first voxel left."""
+    """Count voxels from the i-th on until half of the table might be full; return the first voxel left.
+
+    Neighbours mostly are equal, so pairs are looked up once per run. Where runs begin is found for a piece at a time:
+    the loops over voxels have no branches, so processors compare many at once.
+    """
     room = totals.size // 2 - np.count_nonzero(totals)
-    while i < truth.size and room > 0:
-        start, run, t, s = i, 0, truth[i], segment[i]
-        # neighbours mostly have equal pairs: look the pair up once per run
-        while i < truth.size and truth[i] == t and segment[i] == s:
-            run += counted[i]
-            i += 1
-        slot = _slot(keys, totals, bits, np.uint64(t), np.uint64(s))
-        room -= totals[slot] == 0
-        totals[slot] += i - start
-        counts[slot] += run
+    begins, starts = np.empty(PIECE, np.uint8), np.empty(PIECE + 1, np.int64)
+    while i < truth.size and room >= PIECE:
+        size = min(PIECE, truth.size - i)
+        t, s, c = truth[i : i + size], segment[i : i + size], counted[i : i + size]
+        begins[0] = 1
+        for j in range(1, size):
+            begins[j] = ((t[j] ^ t[j - 1]) | (s[j] ^ s[j - 1])) != 0
+        for j in range(1, size):
+            begins[j] |= c[j] ^ c[j - 1]
+        runs = 0
+        for j in range(size):
+            starts[runs] = j
+            runs += begins[j]
+        starts[runs] = size
+        for run in range(runs):
+            j, length = starts[run], starts[run + 1] - starts[run]
+            slot = _slot(keys, totals, bits, np.uint64(t[j]), np.uint64(s[j]))
+            room -= totals[slot] == 0
+            totals[slot] += length
+            counts[slot] += length * c[j]
+        i += size
     return i
 
 
@@ -142,10 +163,20 @@ def overlaps_with_part(truth: NDArray, segmentation: NDArray, counted: NDArray) 
                 allowed="equal shapes",
                 remedy="crop both to the region they share",
             )
-    objects, segments = _labels("truth", truth), _labels("segmentation", segmentation)
-    chosen = np.ascontiguousarray(counted if counted.dtype == np.bool_ else counted != 0).reshape(-1)
-    keys, totals, counts = _counted_pairs(objects, segments, chosen)
-    return _table(keys, totals), _table(keys, counts)
+    chosen = counted if counted.dtype == np.bool_ else counted != 0
+    arrays = (_labels("truth", truth), _labels("segmentation", segmentation), chosen.view(np.uint8))
+    size = truth.size if all(array.flags.c_contiguous for array in arrays) else SLAB
+    step = max(1, size * len(truth) // max(truth.size, 1))
+    pairs = [
+        _counted_pairs(*(np.ascontiguousarray(array[start : start + step]).reshape(-1) for array in arrays))
+        for start in range(0, max(len(truth), 1), step)
+    ]
+    if len(pairs) == 1:
+        keys, totals, counts = pairs[0]
+        return _table(keys, totals), _table(keys, counts)
+    tables = [(_table(keys, totals), _table(keys, counts)) for keys, totals, counts in pairs]
+    everywhere, part = (merge(parts) for parts in zip(*tables, strict=True))
+    return everywhere, part
 
 
 def _labels(name: str, labels: NDArray) -> NDArray:
@@ -155,9 +186,10 @@ def _labels(name: str, labels: NDArray) -> NDArray:
             allowed="integers of at least 0",
             remedy="convert the labels to unsigned integers without passing through floats",
         )
-    flat = np.ascontiguousarray(labels).reshape(-1)
     # two compiled variants are enough: small integers fit uint32 without loss
-    return flat if flat.dtype in (np.uint32, np.uint64) else flat.astype(np.uint32 if flat.itemsize < 4 else np.uint64)
+    if labels.dtype in (np.uint32, np.uint64):
+        return labels
+    return labels.astype(np.uint32 if labels.itemsize < 4 else np.uint64)
 
 
 def merge(tables: Iterable[OverlapTable]) -> OverlapTable:
@@ -183,6 +215,15 @@ def look_up(ids: NDArray[np.uint64], fragments: NDArray[np.uint64], segments: ND
 
     Raises InputError when an id other than 0 is missing in the table.
     """
+    place = places_among(ids, fragments)
+    return np.where(ids != 0, segments[place], np.uint64(0)) if len(fragments) else np.zeros(ids.shape, np.uint64)
+
+
+def places_among(ids: NDArray[np.uint64], fragments: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return where each id is among the ascending fragments, anything for 0.
+
+    Raises InputError when an id other than 0 is missing.
+    """
     if len(fragments) == 0:
         missing = ids != 0
         place = np.zeros(ids.shape, np.int64)
@@ -196,9 +237,7 @@ def look_up(ids: NDArray[np.uint64], fragments: NDArray[np.uint64], segments: ND
             allowed="every fragment has a segment",
             remedy="make the merge tree and the look-up table again from these fragments",
         )
-    if len(fragments) == 0:
-        return np.zeros(ids.shape, np.uint64)
-    return np.where(ids != 0, segments[place], np.uint64(0))
+    return place
 
 
 def relabel(table: OverlapTable, fragments: NDArray[np.uint64], segments: NDArray[np.uint64]) -> OverlapTable:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.overlaps import OverlapTable, look_up, merge, overlaps, overlaps_with_part
-from sparse2dense.ops.scores import score
+from sparse2dense.ops.overlaps import OverlapTable, merge, overlaps, overlaps_with_part
+from sparse2dense.ops.scores import CutScores
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_partitions
 from sparse2dense.stages.comparing import Compared, Comparison
@@ -37,6 +37,8 @@ CONVENTIONS = ("all", "interior")
 TABLE, KEYS = "overlaps", ("convention", "section", "truth", "fragment")
 WHOLE = -1
 """Section number of rows that belong to the volume as a whole."""
+Rows = dict[tuple[int, int], list[OverlapTable]]
+"""Tables of parts of a block, by convention and section."""
 
 
 def count_overlaps(
@@ -76,9 +78,9 @@ def count_overlaps(
     block_shape
         Voxels (z, y, x) of a block; no matter for the result.
     workers
-        Processes that work on blocks.
+        Processes that work on columns of blocks.
     part
-        Number of a part of the blocks and how many parts there are; all, and the end, by default.
+        Number of a part of the columns and how many parts there are; all, and the end, by default.
 
     Raises InputError when the volumes share no place, their voxels differ, or no voxel of the shared place is labelled.
     """
@@ -90,10 +92,12 @@ def count_overlaps(
         pieces_beside(paths[0]).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        found, first = compared.read(block.write), block.write[0].start
-        parts = enumerate(found.sections(), first) if per_section else [(WHOLE, found)]
-        tables = [(section, _tables(part)) for section, part in parts]
-        rows = [(number, section, both[number]) for number in range(len(CONVENTIONS)) for section, both in tables]
+        rows: Rows = {}
+        for box, found in compared.walk(block.write, block_shape):
+            parts = enumerate(found.sections(), box[0].start) if per_section else [(WHOLE, found)]
+            for section, part in parts:
+                for convention, counted in enumerate(_tables(part)):
+                    rows.setdefault((convention, section), []).append(counted)
         save_rows(_columns(rows), pieces_beside(paths[0]), TABLE, block.index)
 
     tiles = compared.tiles(block_shape)
@@ -118,21 +122,22 @@ def count_overlaps(
 
 
 def _tables(found: Compared) -> tuple[OverlapTable, OverlapTable]:
-    """Return the table of each convention."""
+    """Return the table of either convention."""
     everywhere, inside = overlaps_with_part(found.truth, found.fragments, found.interior)
-    filled = overlaps(found.truth[found.outside], found.nearest)
+    filled = overlaps(found.truth[tuple(found.outside.T)], found.nearest)
     return everywhere.select(everywhere.truth != 0), merge([inside.select(inside.segment != 0), filled])
 
 
-def _columns(rows: Sequence[tuple[int, int, OverlapTable]]) -> dict[str, NDArray[Any]]:
-    """Return tables as one, given convention and section of each, both ascending."""
-    lengths = [len(table) for _, _, table in rows]
+def _columns(rows: Rows) -> dict[str, NDArray[Any]]:
+    keys, tables = sorted(rows), [merge(rows[key]) for key in sorted(rows)]
+    lengths = [len(table) for table in tables]
+    none = np.zeros(0, np.uint64)
     return {
-        "convention": np.repeat(np.array([convention for convention, _, _ in rows], np.int8), lengths),
-        "section": np.repeat(np.array([section for _, section, _ in rows], np.int64), lengths),
-        "truth": np.concatenate([table.truth for _, _, table in rows]),
-        "fragment": np.concatenate([table.segment for _, _, table in rows]),
-        "voxels": np.concatenate([table.voxels for _, _, table in rows]),
+        "convention": np.repeat(np.array([convention for convention, _ in keys], np.int8), lengths),
+        "section": np.repeat(np.array([section for _, section in keys], np.int64), lengths),
+        "truth": np.concatenate([none, *(table.truth for table in tables)]),
+        "fragment": np.concatenate([none, *(table.segment for table in tables)]),
+        "voxels": np.concatenate([none.astype(np.int64), *(table.voxels for table in tables)]),
     }
 
 
@@ -163,39 +168,28 @@ def score_thresholds(
         What is scored, for the first columns.
     """
     known = read_partitions(partitions, repulsion)
-    counted = {name: _overlaps_of(table, name) for name in CONVENTIONS}
+    counted = {name: _overlaps_of(table, name, known.fragments) for name in CONVENTIONS}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in CONVENTIONS}
     for threshold in map(threshold_name, thresholds):
-        cut = known.cut(threshold)
-        for name, (section, shared) in counted.items():
-            segments = _within(section, look_up(shared.segment, *cut))
-            scores = score(merge([OverlapTable(shared.truth, segments, shared.voxels)]))
-            found[name].append({"convention": name, "threshold": threshold, **scores})
+        _, segments = known.cut(threshold)
+        for name, shared in counted.items():
+            found[name].append({"convention": name, "threshold": threshold, **shared.score(segments)})
     with atomic_file(output) as partial, partial.open("w", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         rows.writeheader()
         rows.writerows({"volume": volume, "track": track, **row} for name in CONVENTIONS for row in found[name])
 
 
-def _overlaps_of(table: Path, convention: str) -> tuple[NDArray[np.int64], OverlapTable]:
-    """Return the section of each row of one convention, none where all belong to the whole volume, and the rows.
-
-    Their objects differ between sections, their segments are fragments.
-    """
+def _overlaps_of(table: Path, convention: str, fragments: NDArray[np.uint64]) -> CutScores:
+    """Return what scores one convention; objects and segments of different sections differ."""
     rows = ("convention", convention)
-    (section,) = read_table(table, "section", where=rows)
+    section, truth, fragment, voxels = read_table(table, "section", "truth", "fragment", "voxels", where=rows)
     if np.all(section == WHOLE):
-        section = np.zeros(0, np.int64)
-    truth, fragment, voxels = read_table(table, "truth", "fragment", "voxels", where=rows)
-    return section, OverlapTable(_within(section, truth), fragment, voxels)
-
-
-def _within(section: NDArray[np.int64], labels: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return labels that tell the same id in two sections apart."""
-    if len(section) == 0:
-        return labels
-    ids, dense = np.unique(labels, return_inverse=True)
-    return ((section - section.min()) * len(ids) + dense + 1).astype(np.uint64)
+        return CutScores(OverlapTable(truth, fragment, voxels), fragments)
+    # a label in a section is one object, wherever else the label occurs
+    ids, dense = np.unique(truth, return_inverse=True)
+    objects = ((section - section.min()) * len(ids) + dense + 1).astype(np.uint64)
+    return CutScores(OverlapTable(objects, fragment, voxels), fragments, section)
 
 
 def _read_scores(path: Path) -> list[dict[str, Any]]:

@@ -85,14 +85,18 @@ def rank_errors(
         _boxes_beside(paths).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        found = compared.read(block.write)
-        labels = {"split": found.truth.astype(np.uint64), "merge": look_up(found.filled, *segments_of)}
-        start = [side.start for side in moved(block.write, first)]
-        columns = {}
-        for kind, values in labels.items():
-            wanted = found.interior & np.isin(values, worst[kind].label)
-            boxes = object_boxes(np.where(wanted, values, np.uint64(0)), start)
-            columns.update({f"{kind}_{name}": column for name, column in vars(boxes).items()})
+        found_boxes: dict[str, list[ObjectBoxes]] = {kind: [] for kind in worst}
+        for box, found in compared.walk(block.write, block_shape):
+            labels = {"split": found.truth.astype(np.uint64), "merge": look_up(found.filled, *segments_of)}
+            start = [side.start for side in moved(box, first)]
+            for kind, values in labels.items():
+                wanted = found.interior & np.isin(values, worst[kind].label)
+                found_boxes[kind].append(object_boxes(np.where(wanted, values, np.uint64(0)), start))
+        columns = {
+            f"{kind}_{name}": column
+            for kind, boxes in found_boxes.items()
+            for name, column in vars(merge_boxes(boxes)).items()
+        }
         with atomic_file(_boxes_beside(paths) / f"{block.index}.npz") as piece:
             np.savez(piece, **columns)
 

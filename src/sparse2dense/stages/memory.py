@@ -171,7 +171,7 @@ def _volume_plans(name: str, facts: Mapping[str, Any], config: Config) -> Iterat
     """Yield the plans of one volume in the order of the stages."""
     volume, tracks = config["volumes"][name], config["evaluate"]["tracks"]
     yield from _predictions(name, facts, config)
-    own = {"pseudo"} if volume["role"] == "unlabelled" else set(tracks)
+    own = {"pseudo"} if volume["role"] == "unlabelled" and config["rounds"] == 1 else set(tracks)
     for rule, halo, size, writes in _segmentations(facts, config, own):
         needed = {
             "make_pseudo_truth": volume["role"] != "test" and "bootstrapped" in tracks,
