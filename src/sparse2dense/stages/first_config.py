@@ -279,12 +279,14 @@ def summary(target: Path, found: Survey, preset: Path) -> str:
     zero, _ = suggest_zero(found.sections)
     validation = suggest_validation(found.sections)
     size = "VOXEL SIZE UNKNOWN" if found.voxel_size is None else f"{flow(list(found.voxel_size))} nm, {found.origin}"
-    listed = ", ".join(str(section.number) for section in found.sections[:12])
-    more = f" and {len(found.sections) - 12} more" if len(found.sections) > 12 else ""
+    numbers = [str(section.number) for section in found.sections]
+    listed = "sections " + ", ".join(numbers[:12]) + (f" and {len(numbers) - 12} more" if len(numbers) > 12 else "")
+    if len(numbers) == found.shape[0]:
+        listed = f"all {len(numbers)} sections"
     kept = f"; {validation} is kept for validation" if validation is not None else ""
     rows = [
         ("image", f"{found.raw}: {' x '.join(map(str, found.shape))} voxels, {found.dtype}; {size}"),
-        ("painted", f"{found.painted}: sections {listed}{more}{kept}"),
+        ("painted", f"{found.painted}: {listed}{kept}"),
         ("zero", f"{zero}, by the look of it: CHECK"),
         ("nets", str(preset)),
         *(("CHECK", remark) for remark in found.remarks),
