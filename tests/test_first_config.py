@@ -1,5 +1,6 @@
 """`sparse2dense new`: a configuration for somebody's own files, written from what they say."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def image(dtype: str = "uint8", shape: tuple[int, ...] = SHAPE) -> NDArray[Any]:
     return np.random.default_rng(3).integers(0, 250, shape).astype(dtype)
 
 
-def paint(sections: tuple[int, ...] = PAINTED, shape: tuple[int, int, int] = SHAPE, kept: int = 9) -> NDArray[np.uint16]:
+def paint(
+    sections: tuple[int, ...] = PAINTED, shape: tuple[int, int, int] = SHAPE, kept: int = 9
+) -> NDArray[np.uint16]:
     """Labels of which only some sections are painted, there only the first few objects, out of nine."""
     whole = voronoi(shape, 9)
     labels = np.zeros(shape, np.uint16)
@@ -92,7 +95,9 @@ def write_sections(labels: NDArray[Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("write", [write_imagej, write_hdf5, write_zarr, write_sections])
-def test_files_tell_what_they_are(write: Callable[[NDArray[Any]], list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_tell_what_they_are(
+    write: Callable[[NDArray[Any]], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Whatever the format: place, voxel size, painted sections and the one held out, and a preset that suits them."""
     config = written(*write(paint()), "--nets", "cpu")
     volume = config["volumes"]["crop"]
@@ -121,6 +126,36 @@ def test_a_voxel_size_that_nobody_says_is_left_to_fill_in(capsys: pytest.Capture
     assert "voxel size absent in the file and in the config" in str(problems[0])
     filled = text.replace("voxel_size: null", "voxel_size: [8, 8, 8]")
     assert input_problems(complete(yaml.safe_load(filled), SCHEMA))[0] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"resolution": (2_500_000, 2_000_000), "resolutionunit": "CENTIMETER"}, "pixels have 5 x 4 nm"),
+        ({"resolution": (0.125, 0.125), "imagej": True, "metadata": {"unit": "nm"}}, "pixels have 8 x 8 nm"),
+        ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),
+        ({}, None),
+    ],
+    ids=["centimetres", "ImageJ", "print", "nothing"],
+)
+def test_a_pixel_size_alone_is_passed_on(options: dict[str, Any], told: str | None) -> None:
+    """Sections may have any thickness, so a voxel size isn't made of it; that of a printer isn't even mentioned."""
+    tifffile.imwrite("data/crop.tif", image(), **options)
+    tifffile.imwrite("data/painted.tif", paint())
+    found = survey(Path("data/crop.tif"), Path("data/painted.tif"))
+    assert found.voxel_size is None
+    assert [told in remark for remark in found.remarks if told] == ([True] if told else [])
+    assert told is not None or found.remarks == []
+
+
+def test_further_volumes_only_want_their_hash_signs_removed() -> None:
+    """The rest of the volume and a crop to score against are filled in, but for the names of their files."""
+    written(*write_imagej(paint()))
+    text = re.sub(r"^  # (?=  |rest:|second:)", "  ", Path("mine.yaml").read_text(), flags=re.MULTILINE)
+    config = complete(yaml.safe_load(text), SCHEMA)
+    roles = {name: volume["role"] for name, volume in config["volumes"].items()}
+    assert roles == {"crop": "annotated", "rest": "unlabelled", "second": "test"}
+    assert all(volume["raw"]["voxel_size"] == [40, 4, 4] for volume in config["volumes"].values())
 
 
 @pytest.mark.parametrize(("kept", "meaning", "reason"), [(9, "background", "At most"), (4, "unlabelled", "left out")])

@@ -119,7 +119,7 @@ def test_a_run_at_work() -> None:
 
 
 def test_nothing_runs_that_was_killed() -> None:
-    """After a kill nobody has said goodbye: jobs without a sign of life are silent, and the run too, whatever they say."""
+    """After a kill nobody has said goodbye: jobs without a sign of life are silent, and the run is, too."""
     snakemake_log(begun("train_2d", "2d", 1), begun("predict_2d", "crop", 2), written=0)
     job_log("predict_2d", "crop", progress(12, 96, "300"), written=90)
     status = run_status(RUN, now=START + 90 + SILENT + 1)
@@ -152,7 +152,12 @@ def test_errors_are_quoted() -> None:
     refused = "ERROR sparse2dense.stages.joblog: `key` is 3\n  allowed: 4\n  what to do: write 4"
     crashed = "CRITICAL sparse2dense.stages.joblog: the job failed\nTraceback (most recent call last):\nIndexError: 7"
     parts = [begun("train_2d", "2d", 1), failed(1, "train_2d"), begun("predict_2d", "a", 2), failed(2, "predict_2d")]
-    parts += [begun("predict_2d", "b", 3), failed(3, "predict_2d"), begun("predict_2d", "c", 4), failed(4, "predict_2d")]
+    parts += [
+        begun("predict_2d", "b", 3),
+        failed(3, "predict_2d"),
+        begun("predict_2d", "c", 4),
+        failed(4, "predict_2d"),
+    ]
     snakemake_log(*parts, begun("predict_2d", "c", 4, 70), written=70)
     job_log("train_2d", "2d", refused, written=40)
     job_log("predict_2d", "a", crashed, written=40)

@@ -1,7 +1,7 @@
 """The command `sparse2dense`: before and beside Snakemake, which runs everything.
 
-    sparse2dense new config/mine.yaml --raw data/crop.tif --painted data/painted.tif
-    sparse2dense status results/mine
+sparse2dense new config/mine.yaml --raw data/crop.tif --painted data/painted.tif
+sparse2dense status results/mine
 """
 
 import argparse

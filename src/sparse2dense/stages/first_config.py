@@ -78,7 +78,9 @@ def check_place(target: Path) -> None:
     """Raise InputError when `target` exists, or the files of the project aren't here; before anything is read."""
     if target.exists():
         raise InputError(
-            f"{target} exists already", allowed="the name of a new file", remedy="choose another name, or remove the file"
+            f"{target} exists already",
+            allowed="the name of a new file",
+            remedy="choose another name, or remove the file",
         )
     if not SCHEMA.is_file() or not PRESETS.is_dir():
         raise InputError(
@@ -91,23 +93,23 @@ def check_place(target: Path) -> None:
 def choose_preset(voxel_size: Sequence[float] | None) -> tuple[str, str]:
     """Return the kind of preset for a voxel size in nm, and why."""
     if voxel_size is None:
-        return "isotropic", "CHECK: made for cubes, because the voxel size isn't known. For thick sections remove this "\
-            "file, and give the size: --voxel-size 40 4 4"  # fmt: skip
+        hint = "for thick sections remove this file, and give the size: --voxel-size 40 4 4"
+        return "isotropic", f"CHECK: made for cubes, because the voxel size isn't known; {hint}."
     z, y, x = voxel_size
     ratio = z / min(y, x)
     kind = "anisotropic" if ratio >= FLAT else "isotropic"
-    how = f"sections {ratio:.3g} times as thick as pixels" if ratio != 1 else "voxels that are cubes"
+    how = f"Sections {ratio:.3g} times as thick as pixels" if ratio != 1 else "Voxels that are cubes"
     made = MADE_FOR[kind]
     if kind == "isotropic" and ratio > OTHERWISE:
-        return kind, f"CHECK: {how} lie between two presets; docs/howto/anisotropy.md says which numbers to change"
+        return kind, f"CHECK: {how} lie between two presets; docs/howto/anisotropy.md says which numbers to change."
     if not made[2] / OTHERWISE <= min(y, x) <= made[2] * OTHERWISE:
         size = " x ".join(map(str, made))
-        return kind, f"CHECK: {how}, but the preset is made for {size} nm: scale offsets and sigma by the pixels' size"
-    return kind, how
+        return kind, f"CHECK: {how}, but the preset is made for {size} nm: scale offsets and sigma by the pixels' size."
+    return kind, f"{how}."
 
 
 def fitting(preset: Mapping[str, Any], shape: Sequence[int]) -> tuple[dict[str, Any], list[str]]:
-    """Return a preset without the affinities that are too long for a volume, and a remark on each net that lost some."""
+    """Return a preset without affinities that are too long for a volume, and a remark on each net that lost some."""
     fitted: dict[str, Any] = copy.deepcopy(dict(preset))
     remarks = []
     for name, net in fitted["nets"].items():
@@ -116,13 +118,11 @@ def fitting(preset: Mapping[str, Any], shape: Sequence[int]) -> tuple[dict[str, 
         lost = len(net["offsets"]) - len(short)
         net["offsets"] = short
         if lost:
-            remarks.append(f"{lost} offsets of {name} reach beyond so small a volume and are left out")
+            remarks.append(f"{lost} offsets of {name} reach beyond so small a volume and are left out.")
     return fitted, remarks
 
 
-def config_text(
-    target: Path, found: Survey, settings: Mapping[str, Any], preset: Path, remarks: Sequence[str]
-) -> str:
+def config_text(target: Path, found: Survey, settings: Mapping[str, Any], preset: Path, remarks: Sequence[str]) -> str:
     """Return the text of a configuration for an image with painted sections.
 
     Parameters
@@ -140,14 +140,17 @@ def config_text(
         *_head(target, found),
         *_volume(found),
         "",
-        *(f"# {remark}." for remark in remarks),
+        *(f"# {remark}" for remark in remarks),
         f"# As in {preset}; every key with its default: config/README.md.",
     ]
     for name in ("nets", "predict", "segment"):
         lines += [f"{name}:", *_indented(settings[name])]
     if found.shape[0] < THIN:
         least = max(1, found.shape[0] // 3)
-        lines += ["", f"# Objects on fewer sections teach the 3D net nothing; 10 is much in a volume of {found.shape[0]}."]
+        lines += [
+            "",
+            f"# Objects on fewer sections teach the 3D net nothing; 10 is much in a volume of {found.shape[0]}.",
+        ]
         lines += ["pseudo_truth:", f"  minimum_sections: {least}"]
     if preset.stem.startswith("anisotropic"):
         lines += ["", "# Voxels so near a boundary don't count in scores; none along thick sections."]
@@ -158,12 +161,12 @@ def config_text(
 def _head(target: Path, found: Survey) -> Iterator[str]:
     """Yield what stands above the volumes."""
     cores = len(os.sched_getaffinity(0))
-    machine, gpus = this_machine(cores), len(list(Path("/dev").glob("nvidia[0-9]*")))
+    memory, gpus = this_machine(cores).megabytes / 1e3, len(list(Path("/dev").glob("nvidia[0-9]*")))
     yield "# Written by `sparse2dense new` from what the files say. Read the lines marked CHECK, change what you like:"
     yield f"#   snakemake check --configfile {target}      what was found in the files; nothing is computed"
     yield f"#   snakemake --configfile {target}            everything"
-    yield f"# Written on a machine with {cores} CPU cores, {gpus or 'no'} GPU and {machine.megabytes / 1e3:.0f} GB of memory,"
-    yield "# all of which a run uses; `--cores 4` takes less, `--profile slurm` a cluster."
+    yield f"# Written on a machine with {cores} CPU cores, {gpus or 'no'} GPU and {memory:.0f} GB of memory. A run takes"
+    yield "# all cores and one GPU; with `--cores 4` fewer cores, with `--profile slurm` a cluster."
     for remark in found.remarks:
         yield f"# CHECK: {remark}"
     yield f"run: {re.sub(r'[^A-Za-z0-9_.-]', '_', target.stem).lstrip('_.-') or 'run'}     # results/<run>"
@@ -222,7 +225,7 @@ def _annotation(sections: Sequence[PaintedSection], depth: int) -> Iterator[str]
     yield "      #   background   no object is there: right when every object of these sections is painted"
     yield f"      # {'At most ' if zero == 'background' else ''}{why}:"
     if zero == "background":
-        yield "      # that looks as if every object were painted, and 0 were membrane. Not sure? unlabelled is the safer one."
+        yield "      # that looks as if every object were painted, and 0 were membrane. Not sure? unlabelled is safer."
     else:
         yield "      # that looks as if some objects were left out, so unlabelled. If nothing is there: background."
     yield f"      zero: {zero}"

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparse2dense.errors import InputError
-from sparse2dense.stages.run_records import TARGETS, Call, Progressed, Started, last_call, last_error, last_progress, tail
+from sparse2dense.stages.run_records import (
+    TARGETS,
+    Call,
+    Progressed,
+    Started,
+    last_call,
+    last_error,
+    last_progress,
+    tail,
+)
 
 __all__ = ["SILENT", "JobStatus", "RunStatus", "latest_run", "run_status", "status_text"]
 

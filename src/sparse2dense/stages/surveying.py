@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tifffile
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
@@ -12,6 +13,7 @@ from sparse2dense.ops.painting import PaintedSection, describe_section, scant_se
 from sparse2dense.stages.importing import exact_ids, plan_import
 from sparse2dense.volumes.progress import with_progress
 from sparse2dense.volumes.readers import Source, open_source
+from sparse2dense.volumes.readers.source import nanometres
 
 __all__ = ["Survey", "survey"]
 
@@ -19,6 +21,8 @@ SLAB_BYTES = 64 * 2**20
 """Labels held at a time."""
 CHUNK = 64
 """Sections read at a time at most: chunked formats decode about so many at once anyway."""
+COARSE = 1000.0
+"""nm; larger pixels are those of printers and scanners, which write their resolution into the same tags."""
 DIM = 0.125
 """An image that uses a smaller part of the range of uint16 is nearly black to a net."""
 
@@ -111,9 +115,7 @@ def survey(
     )  # fmt: skip
 
 
-def _voxel_size(
-    image: Source, labels: Source, given: Sequence[float] | None
-) -> tuple[tuple[float, ...] | None, str]:
+def _voxel_size(image: Source, labels: Source, given: Sequence[float] | None) -> tuple[tuple[float, ...] | None, str]:
     """Return the voxel size in nm, and who says so."""
     if given is not None:
         return tuple(float(side) for side in given), "as you gave it"
@@ -159,4 +161,24 @@ def _remarks(
     if image.dtype.kind == "u" and image.dtype.itemsize == 2 and values[1] < DIM * 2**16:
         yield f"{image.path} has values up to {values[1]:g} of 65535, nearly black to a net: rescale it first."
     if image.dtype.kind == "f" and not 0 <= values[0] <= values[1] <= 1:
-        yield f"{image.path} has values from {values[0]:g} to {values[1]:g}; import takes floats from 0 to 1: rescale it."
+        yield f"{image.path} has values from {values[0]:g} to {values[1]:g}, but floats must be from 0 to 1: rescale it."
+    pixel = pixel_size(image.path) if size is None else None
+    if pixel is not None:
+        yield f"{image.path} says that pixels have {pixel[0]:g} x {pixel[1]:g} nm, but not how thick sections are."
+
+
+def pixel_size(path: Path) -> tuple[float, float] | None:
+    """Return height and width of a pixel in nm, where a TIFF says these at least; not those of printers and scanners."""
+    if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+        return None
+    with tifffile.TiffFile(path) as file:
+        page, facts = file.pages.first, file.imagej_metadata or {}
+        tags = [page.tags.get(name) for name in ("YResolution", "XResolution", "ResolutionUnit")]
+    if None in tags or 0 in tags[0].value or 0 in tags[1].value:
+        return None
+    factor, unit = {2: (2.54, "cm"), 3: (1.0, "cm")}.get(int(tags[2].value), (1.0, ""))
+    factor, unit = (1.0, str(facts["unit"]).replace("\\u00b5", "µ")) if "unit" in facts else (factor, unit)
+    sides = nanometres([float(f"{factor * tag.value[1] / tag.value[0]:.6g}") for tag in tags[:2]], unit)
+    if sides is None or (max(sides) > COARSE and "unit" not in facts):
+        return None
+    return sides[0], sides[1]
