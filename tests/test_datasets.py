@@ -163,7 +163,10 @@ def test_presets_for_a_cpu_fit_a_small_machine(preset: str, voxel_size: list[int
     found = {"lab": {"shape": [500, 3000, 3000], "voxel_size": voxel_size}}
     assert list(memory_problems(found, config, lambda rule: Allowance(2, 8000, False, "", ""))) == []
     for net in ("2d", "2d_to_3d", "3d"):
-        small, large = (describe_net(of["nets"][net], of["nets"]["2d"]) for of in (config, larger))
+        small, large = (
+            describe_net(of["nets"][net], section_settings=of["nets"]["2d"] if net == "2d_to_3d" else None)
+            for of in (config, larger)
+        )
         assert small.architecture.weights < large.architecture.weights
         assert config["nets"][net]["iterations"] < larger["nets"][net]["iterations"]
 

@@ -35,8 +35,9 @@ def command_parser() -> argparse.ArgumentParser:
     begin.add_argument("--painted", type=Path, required=True, help="its labels, 0 where nothing is painted")
     begin.add_argument("--raw-dataset", help="array of the image in HDF5, Zarr, N5 or NPZ, where there are several")
     begin.add_argument("--painted-dataset", help="array of the labels")
-    size = {"type": float, "nargs": 3, "metavar": ("Z", "Y", "X")}
-    begin.add_argument("--voxel-size", **size, help="nm, where the files don't say it or say it wrongly")
+    begin.add_argument(
+        "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), help="nm, where the files don't say it"
+    )
     begin.add_argument("--nets", choices=("gpu", "cpu"), help="what trains the nets; default: what this machine has")
     look = commands.add_parser("status", help="say how far a run is; needs no lock, changes nothing")
     look.add_argument("results", type=Path, nargs="?", help="results/<run>; default: the run that wrote last")

@@ -165,8 +165,8 @@ def _head(target: Path, found: Survey) -> Iterator[str]:
     yield "# Written by `sparse2dense new` from what the files say. Read the lines marked CHECK, change what you like:"
     yield f"#   snakemake check --configfile {target}      what was found in the files; nothing is computed"
     yield f"#   snakemake --configfile {target}            everything"
-    yield f"# Written on a machine with {cores} CPU cores, {gpus or 'no'} GPU and {memory:.0f} GB of memory. A run takes"
-    yield "# all cores and one GPU; with `--cores 4` fewer cores, with `--profile slurm` a cluster."
+    yield f"# Written on a machine with {cores} CPU cores, {gpus or 'no'} GPU and {memory:.0f} GB of memory. A run"
+    yield "# takes all cores and one GPU; with `--cores 4` fewer cores, with `--profile slurm` a cluster."
     for remark in found.remarks:
         yield f"# CHECK: {remark}"
     yield f"run: {re.sub(r'[^A-Za-z0-9_.-]', '_', target.stem).lstrip('_.-') or 'run'}     # results/<run>"

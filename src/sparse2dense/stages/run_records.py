@@ -138,7 +138,8 @@ def last_call(records: Path, logs: Path) -> Call | None:
 def read_call(text: str, written: float) -> Call:
     """Return what the log of a call of Snakemake says."""
     call = Call(written, planned=Counter(dict(planned_jobs(text))))
-    begin, rule, details = written, "", {}
+    details: dict[str, str] = {}
+    begin, rule = written, ""
     for line in text.splitlines():
         if moment := TIME.match(line):
             begin = time.mktime(time.strptime(moment[1], "%a %b %d %H:%M:%S %Y"))

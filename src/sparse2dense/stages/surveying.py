@@ -161,24 +161,26 @@ def _remarks(
     if image.dtype.kind == "u" and image.dtype.itemsize == 2 and values[1] < DIM * 2**16:
         yield f"{image.path} has values up to {values[1]:g} of 65535, nearly black to a net: rescale it first."
     if image.dtype.kind == "f" and not 0 <= values[0] <= values[1] <= 1:
-        yield f"{image.path} has values from {values[0]:g} to {values[1]:g}, but floats must be from 0 to 1: rescale it."
+        yield f"{image.path} has values from {values[0]:g} to {values[1]:g}; floats must be from 0 to 1: rescale it."
     pixel = pixel_size(image.path) if size is None else None
     if pixel is not None:
         yield f"{image.path} says that pixels have {pixel[0]:g} x {pixel[1]:g} nm, but not how thick sections are."
 
 
 def pixel_size(path: Path) -> tuple[float, float] | None:
-    """Return height and width of a pixel in nm, where a TIFF says these at least; not those of printers and scanners."""
+    """Return height and width of a pixel in nm, where a TIFF says at least these; not those of printers."""
     if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
         return None
     with tifffile.TiffFile(path) as file:
-        page, facts = file.pages.first, file.imagej_metadata or {}
-        tags = [page.tags.get(name) for name in ("YResolution", "XResolution", "ResolutionUnit")]
-    if None in tags or 0 in tags[0].value or 0 in tags[1].value:
+        tags, facts = file.pages.first.tags, file.imagej_metadata or {}
+        found = [tags[name].value for name in ("YResolution", "XResolution", "ResolutionUnit") if name in tags]
+    if len(found) < 3 or 0 in found[0] or 0 in found[1]:
         return None
-    factor, unit = {2: (2.54, "cm"), 3: (1.0, "cm")}.get(int(tags[2].value), (1.0, ""))
-    factor, unit = (1.0, str(facts["unit"]).replace("\\u00b5", "µ")) if "unit" in facts else (factor, unit)
-    sides = nanometres([float(f"{factor * tag.value[1] / tag.value[0]:.6g}") for tag in tags[:2]], unit)
+    factor, unit = {2: (2.54, "cm"), 3: (1.0, "cm")}.get(int(found[2]), (1.0, ""))
+    if "unit" in facts:
+        factor, unit = 1.0, str(facts["unit"]).replace("\\u00b5", "µ")
+    # Pixels per unit, as fractions whose last digits are noise.
+    sides = nanometres([float(f"{factor * lengths / pixels:.6g}") for pixels, lengths in found[:2]], unit)
     if sides is None or (max(sides) > COARSE and "unit" not in facts):
         return None
     return sides[0], sides[1]
