@@ -222,7 +222,7 @@ def test_small_volumes_and_few_sections_get_a_run_too() -> None:
     assert [0, -9, 0] in config["nets"]["3d"]["offsets"]
     assert config["pseudo_truth"]["minimum_sections"] == 2
     text = Path("mine.yaml").read_text()
-    assert "1 offsets of 3d reach beyond so small a volume" in text
+    assert "Offsets of 3d that reach beyond so small a volume are left out: 1." in text
     assert "CHECK: Fewer than three sections are painted" in text
 
 

@@ -74,7 +74,8 @@ def job_log(stage: str, name: str, *messages: str, written: float, ended: bool =
     """Write the log of a job, and its benchmark where it has ended well."""
     file = RUN / "logs" / stage / f"{name}.log"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"2026-03-07 14:00:00,123 {message}\n" for message in messages))
+    moment = time.strftime("%Y-%m-%d %H:%M:%S,123", time.localtime(START + written))
+    file.write_text("".join(f"{moment} {message}\n" for message in messages))
     os.utime(file, (START + written, START + written))
     if ended:
         benchmark = RUN / "benchmarks" / stage / f"{name}.tsv"
@@ -106,11 +107,13 @@ def test_a_run_at_work() -> None:
     snakemake_log(begun("train_2d", "2d", 1), finished(1, "train_2d"), begun("predict_2d", "crop", 2, 60), written=60)
     job_log("train_2d", "2d", progress(500, 500, "0", "train 2d"), written=49, ended=True)
     job_log("predict_2d", "crop", progress(3, 96), progress(12, 96, "300"), written=90)
-    status = run_status(RUN, now=START + 100)
+    # Since it wrote last it has shown that it lives.
+    os.utime(RUN / "logs/predict_2d/crop.log", (START + 95, START + 95))
+    status = run_status(RUN, now=START + 105)
     assert states(status) == {"train_2d 2d": "done", "predict_2d crop": "running"}
     assert status.state == "running"
     assert status.waiting == Counter(predict_2d=2 + 4)
-    assert job(status, "predict_2d").left == 290
+    assert job(status, "predict_2d").left == 285
     text = status_text(status)
     assert text.startswith("results/mine: running, 1 of 9 steps of the last command done, last sign of life 10 s ago\n")
     (row,) = re.findall(r"^predict_2d +(.*)$", text, re.MULTILINE)
@@ -228,6 +231,7 @@ def test_the_run_that_wrote_last_is_shown(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
+        (progress(5, 10, "30"), (5, 10, START + 30)),
         (progress(5, 10, "inf"), (5, 10, None)),
         (progress(0, 10), (0, 10, None)),
         (progress(0, 10) + "\nsomething else: 3 of 4, 1 s left", (0, 10, None)),
@@ -237,7 +241,7 @@ def test_the_run_that_wrote_last_is_shown(capsys: pytest.CaptureFixture[str]) ->
 def test_progress_is_read_from_its_own_records(message: str, expected: tuple[int, int, float | None] | None) -> None:
     """Only records of `volumes.progress` count, and a time that nobody knows is none."""
     found = last_progress(f"2026-03-07 14:00:00,123 {message}\n")
-    assert (None if found is None else (found.done, found.total, found.left)) == expected
+    assert (None if found is None else (found.done, found.total, found.end)) == expected
 
 
 def test_target_rules_are_known() -> None:

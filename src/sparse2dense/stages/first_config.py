@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import yaml
@@ -118,7 +119,7 @@ def fitting(preset: Mapping[str, Any], shape: Sequence[int]) -> tuple[dict[str, 
         lost = len(net["offsets"]) - len(short)
         net["offsets"] = short
         if lost:
-            remarks.append(f"{lost} offsets of {name} reach beyond so small a volume and are left out.")
+            remarks.append(f"Offsets of {name} that reach beyond so small a volume are left out: {lost}.")
     return fitted, remarks
 
 
@@ -140,7 +141,7 @@ def config_text(target: Path, found: Survey, settings: Mapping[str, Any], preset
         *_head(target, found),
         *_volume(found),
         "",
-        *(f"# {remark}" for remark in remarks),
+        *(f"# {line}" for remark in remarks for line in wrap(remark, 116)),
         f"# As in {preset}; every key with its default: config/README.md.",
     ]
     for name in ("nets", "predict", "segment"):

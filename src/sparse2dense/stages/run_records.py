@@ -16,7 +16,7 @@ TARGETS = {"all", "plan", "prepare", "train", "predict", "segment", "bootstrap",
 """Rules that make nothing themselves; Snakemake counts them as jobs."""
 TAIL_BYTES = 2**16
 
-RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (\w+) ([\w.]+): (.*)$", re.MULTILINE)
+RECORD = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} (\w+) ([\w.]+): (.*)$", re.MULTILINE)
 PROGRESS = re.compile(r"^(?P<label>.*): (?P<done>\d+) of (?P<total>\d+)(?: done before|, (?P<left>\d+|inf) s left)")
 STARTED = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$")
 DETAIL = re.compile(r"^    (log|jobid|output): (.*)$")
@@ -30,11 +30,19 @@ ENDED = ("Complete log(s):", "Cancelling snakemake on user request")
 
 @dataclass(frozen=True)
 class Progressed:
-    """How far a job was when it wrote of it last: units done and in all, and seconds it thought were left, if any."""
+    """How far a job was when it wrote of it last.
+
+    Parameters
+    ----------
+    done, total
+        Units of work.
+    end
+        When it thought that it would end, seconds since 1970; None where it didn't know.
+    """
 
     done: int
     total: int
-    left: float | None
+    end: float | None
 
 
 @dataclass
@@ -98,22 +106,22 @@ def tail(log: Path) -> str:
 
 def last_progress(text: str) -> Progressed | None:
     """Return what the last record of progress in the log of a job says."""
-    for _, logger, message in reversed(RECORD.findall(text)):
+    for moment, _, logger, message in reversed(RECORD.findall(text)):
         found = PROGRESS.match(message) if logger == "sparse2dense.volumes.progress" else None
         if found:
-            left = found["left"]
-            seconds = None if left is None or left == "inf" else float(left)
-            return Progressed(int(found["done"]), int(found["total"]), seconds)
+            written = time.mktime(time.strptime(moment, "%Y-%m-%d %H:%M:%S"))
+            end = written + float(found["left"]) if found["left"] not in (None, "inf") else None
+            return Progressed(int(found["done"]), int(found["total"]), end)
     return None
 
 
 def last_error(text: str) -> str | None:
     """Return the error that a job ended with, the last line of a traceback; None where its last record is none."""
     records = list(RECORD.finditer(text))
-    if not records or records[-1][2] != "sparse2dense.stages.joblog" or records[-1][1] not in ("ERROR", "CRITICAL"):
+    if not records or records[-1][3] != "sparse2dense.stages.joblog" or records[-1][2] not in ("ERROR", "CRITICAL"):
         return None
-    if records[-1][1] == "ERROR":
-        return records[-1][3]
+    if records[-1][2] == "ERROR":
+        return records[-1][4]
     lines = [line for line in text[records[-1].start() :].splitlines() if line.strip()]
     return lines[-1].strip()
 

@@ -47,6 +47,8 @@ class JobStatus:
         Seconds since its last sign of life.
     progress
         What its log says of it.
+    left
+        Seconds that are left, where the job runs and has said so.
     note
         The error, or the number of the SLURM job.
     begin
@@ -58,15 +60,9 @@ class JobStatus:
     state: str
     age: float
     progress: Progressed | None
+    left: float | None
     note: str
     begin: float
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that are left, where the job runs and has said so."""
-        if self.state != "running" or self.progress is None or self.progress.left is None:
-            return None
-        return max(0.0, self.progress.left - self.age)
 
 
 @dataclass(frozen=True)
@@ -178,7 +174,8 @@ def job_status(file: Path, started: Started | None, call: Call | None, now: floa
     if state == "failed":
         note = error or "ended without a word: killed, or out of memory?"
     kept = kept_progress(last_progress(text), started)
-    return JobStatus(file.parent.name, file.stem, state, age, kept, note, min(written or touched, touched))
+    left = max(0.0, kept.end - now) if state == "running" and kept is not None and kept.end is not None else None
+    return JobStatus(file.parent.name, file.stem, state, age, kept, left, note, min(written or touched, touched))
 
 
 def unseen(file: Path, started: Started, call: Call, now: float) -> JobStatus:
@@ -193,7 +190,7 @@ def unseen(file: Path, started: Started, call: Call, now: float) -> JobStatus:
     else:
         state = "running" if age < SILENT else "silent"
     note = f"SLURM job {started.slurm}" if started.slurm else ""
-    return JobStatus(file.parent.name, file.stem, state, age, None, note, started.begin)
+    return JobStatus(file.parent.name, file.stem, state, age, None, None, note, started.begin)
 
 
 def kept_progress(progress: Progressed | None, started: Started | None) -> Progressed | None:
@@ -204,7 +201,7 @@ def kept_progress(progress: Progressed | None, started: Started | None) -> Progr
     if output.parent.suffix == ".parts":  # several jobs share that folder
         return progress
     for folder in output.parent.glob(f"{output.name}.*.partial/.blockwise/done"):
-        return Progressed(max(progress.done, len(list(folder.iterdir()))), progress.total, progress.left)
+        return Progressed(max(progress.done, len(list(folder.iterdir()))), progress.total, progress.end)
     return progress
 
 
