@@ -42,6 +42,8 @@ CONFIGS = [
     ("config/hemibrain.yaml",),
     ("config/snemi3d.yaml", "config/gpu.yaml", "config/presets/anisotropic.yaml"),
     ("config/fib25.yaml", "config/presets/isotropic.yaml"),
+    ("config/cremi.yaml", "config/presets/anisotropic_cpu.yaml"),
+    ("config/hemibrain.yaml", "config/presets/isotropic_cpu.yaml"),
     ("config/config.yaml", "config/presets/time.yaml"),
     ("tests/workflow/tiny.yaml",),
 ]

@@ -10,6 +10,7 @@ import pytest
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.memory import Allowance, block_plans, memory_problems
+from sparse2dense.stages.net_kinds import describe_net
 from tests.stand_ins import CREMI_SHAPE, LOCAL, SNEMI3D_SHAPE, configuration, write_stand_ins
 
 ROOT = Path(__file__).parents[1]
@@ -105,23 +106,31 @@ def test_presets_hold_no_data(preset: str) -> None:
 
 @pytest.mark.parametrize(("base", "preset"), list(product(BASES, PRESETS)))
 def test_presets_can_be_added_to_anything(base: str, preset: str) -> None:
-    """Whatever nets a configuration has, with a preset they still fit together; it wins, and training stays."""
+    """Whatever nets a configuration has, with a preset they still fit together; it wins.
+
+    Sizes and training stay as they are, but for presets for CPUs, which bring their own.
+    """
     before, after = configuration(base), configuration(base, preset)
     assert problems(after, SCHEMA) == []
     chosen = configuration(preset)["nets"]
     for name, net in after["nets"].items():
         assert all(net[key] == value for key, value in chosen[name].items() if not isinstance(value, dict))
-        for key in ("features", "iterations", "batch"):
+        for key in ("features", "iterations", "batch") if not preset.endswith("_cpu.yaml") else ():
             assert net.get(key) == before["nets"][name].get(key)
 
 
 @pytest.mark.parametrize(
     ("file", "preset"),
-    [("config/cremi.yaml", "anisotropic"), ("config/hemibrain.yaml", "isotropic")],
+    [
+        ("config/cremi.yaml", "anisotropic"),
+        ("config/hemibrain.yaml", "isotropic"),
+        ("config/fib25.yaml", "isotropic_cpu"),
+    ],
 )
 def test_data_of_the_voxel_size_of_a_preset_is_treated_by_it(file: str, preset: str) -> None:
     """A preset says the same as the configuration of the data set that it is made for."""
-    assert configuration(file, f"config/presets/{preset}.yaml") == configuration(file)
+    added = configuration(file, f"config/presets/{preset}.yaml")
+    assert complete(added, SCHEMA) == complete(configuration(file), SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +149,26 @@ def test_blocks_of_presets_fit_what_rules_ask_for(preset: str, voxel_size: list[
 
     assert {plan.rule for plan in block_plans(found, config)} > set(asked)
     assert list(memory_problems(found, config, given)) == []
+
+
+@pytest.mark.parametrize(("preset", "voxel_size"), [("anisotropic_cpu", [40, 4, 4]), ("isotropic_cpu", [8, 8, 8])])
+def test_presets_for_a_cpu_fit_a_small_machine(preset: str, voxel_size: list[int]) -> None:
+    """Two cores and 8 GB suffice for a large volume, and a net is smaller than that of the preset for a GPU."""
+    volume = {"role": "annotated", "raw": {"path": "raw.tif"}, "painted": {"path": "painted.tif"}}
+    volumes = {"lab": {**volume, "annotation": {"zero": "unlabelled"}}}
+    config, larger = (
+        complete({**configuration(f"config/presets/{name}.yaml"), "volumes": volumes}, SCHEMA)
+        for name in (preset, preset.removesuffix("_cpu"))
+    )
+    found = {"lab": {"shape": [500, 3000, 3000], "voxel_size": voxel_size}}
+    assert list(memory_problems(found, config, lambda rule: Allowance(2, 8000, False, "", ""))) == []
+    for net in ("2d", "2d_to_3d", "3d"):
+        small, large = (
+            describe_net(of["nets"][net], section_settings=of["nets"]["2d"] if net == "2d_to_3d" else None)
+            for of in (config, larger)
+        )
+        assert small.architecture.weights < large.architecture.weights
+        assert config["nets"][net]["iterations"] < larger["nets"][net]["iterations"]
 
 
 def test_time_is_neither_pooled_nor_damaged() -> None:

@@ -7,8 +7,10 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ import pytest
 import tifffile
 import yaml
 
+from sparse2dense.stages.command import command_parser, main
 from sparse2dense.stages.configuration import load_schema, problems
 from tests.stand_ins import LOCAL, configuration, merged, write_stand_ins
 
@@ -158,13 +161,25 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file.write_text(fence.text)
     for given in (folder / "config").glob("*.yaml"):
         for source in re.findall(r"path: ([^\s,}]+\.tif)", given.read_text()):
-            if (folder / source).exists():
-                continue
-            (folder / source).parent.mkdir(parents=True, exist_ok=True)
-            image = source.endswith(("raw.tif", "crop.tif", "second.tif", "rest.tif", "whole.tif"))
-            # Sparse files: their headers are read, their voxels are not.
-            tifffile.memmap(folder / source, shape=(160, 250, 250), dtype="uint8" if image else "uint16")
+            write_stack(folder / source)
+    for words in map(shlex.split, commands("sparse2dense")):
+        if words[0] == "new":
+            asked = command_parser().parse_args(words)
+            write_stack(folder / asked.raw)
+            write_stack(folder / asked.painted)
+            with chdir(folder):
+                assert main(words) == 0
     return folder
+
+
+def write_stack(file: Path) -> None:
+    """Write an image, or labels of which three sections are painted, unless the file is there."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image = file.name.endswith(("raw.tif", "crop.tif", "second.tif", "rest.tif"))
+        # Sparse files: a run's checks read their headers, not their voxels.
+        stack = tifffile.memmap(file, shape=(160, 250, 250), dtype="uint8" if image else "uint16")
+        stack[[30, 80, 130], 20:90, 20:90] = 1
 
 
 def divided(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -222,6 +237,24 @@ def test_options_of_commands_exist(parser: ArgumentParser) -> None:
             parser.parse_args(shlex.split(command))
         except SystemExit:
             pytest.fail(f"snakemake {command}")
+
+
+def test_commands_beside_snakemake_are_understood(checkout: Path) -> None:
+    """The program knows all that the pages ask of it, and the configurations that it writes are there."""
+    asked = [command_parser().parse_args(shlex.split(command)) for command in commands("sparse2dense")]
+    assert {given.command for given in asked} == {"new", "status"}
+    for given in asked:
+        if given.command == "new":
+            made = yaml.safe_load((checkout / given.config).read_text())
+            assert problems(made, SCHEMA) == []
+            assert made["volumes"]["crop"]["annotation"]["sections"] == [30, 80, 130]
+
+
+def test_the_program_is_installed_under_its_name() -> None:
+    """What pyproject.toml calls `sparse2dense` is the command of the pages."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts[command_parser().prog].partition(":")
+    assert getattr(importlib.import_module(module), function) is main
 
 
 @pytest.mark.parametrize("line", plans(), ids=shlex.join)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,25 @@ def test_log_and_terminal_tell_what_went_wrong(tmp_path: Path, ending: str, told
         assert "a warning of a library" in text
         assert told in text
         assert ("Traceback" in text) == traced
+
+
+def test_a_job_that_is_busy_and_says_nothing_shows_that_it_lives(tmp_path: Path) -> None:
+    """The log's time goes on while nothing is written, and stops with the process."""
+    log = tmp_path / "job.log"
+    program = """
+import os, sys, time
+from pathlib import Path
+from sparse2dense.stages.joblog import start_log
+
+start_log(Path(sys.argv[1]), heartbeat=0.05)
+os.utime(sys.argv[1], (0, 0))
+end = time.monotonic() + 60
+while os.stat(sys.argv[1]).st_mtime == 0 and time.monotonic() < end:
+    sum(range(10000))
+"""
+    subprocess.run([sys.executable, "-c", program, str(log)], check=True)
+    touched = log.stat().st_mtime
+    assert touched > 0
+    assert log.read_text() == ""
+    time.sleep(0.2)
+    assert log.stat().st_mtime == touched

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sparse2dense.stages.run_status import SILENT, run_status
 from tests.workflow.invocation import ROOT, TINY, command, snakemake, written
 
 RUN = Path("results/tiny")
@@ -30,13 +31,20 @@ def kill_once(directory: Path, sign: Path, *options: str, configfiles: tuple[Pat
             process.wait()
 
 
-def test_training_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
-    """After SIGKILL nothing unfinished has a declared name, and the next run goes on where the net was saved."""
+def test_training_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After SIGKILL nothing unfinished has a declared name, and the next run goes on where the net was saved.
+
+    Nor does the status call it running for longer than the log of a living job can be without a sign of life.
+    """
     nets = tmp_path / RUN / "nets"
     slow = written(tmp_path, {"nets": {"2d_to_3d": {"iterations": 400, "validate_every": 400}}})
     target = str(RUN / "nets/2d_to_3d/checkpoint.pt")
     kill_once(tmp_path, nets / "2d_to_3d.partial/state.pt", target, configfiles=(TINY, slow))
     assert not (nets / "2d_to_3d/checkpoint.pt").exists()
+    monkeypatch.chdir(tmp_path)
+    for seconds, state in ((0, "running"), (2 * SILENT, "silent")):
+        status = run_status(RUN, now=time.time() + seconds)
+        assert (status.state, [job.state for job in status.jobs]) == (state, [state])
     short = written(tmp_path, {"nets": {"2d_to_3d": {"iterations": 400, "validate_every": 400}}}, "again.yaml")
     snakemake(tmp_path, "--unlock", configfiles=(TINY, short))
     snakemake(tmp_path, target, configfiles=(TINY, short))
