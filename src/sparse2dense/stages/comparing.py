@@ -59,7 +59,7 @@ class Compared:
                 self.truth[z : z + 1],
                 self.fragments[z : z + 1],
                 self.interior[z : z + 1],
-                self.outside[ends[z] : ends[z + 1]] - [z, 0, 0],
+                self.outside[ends[z] : ends[z + 1]] - np.array([z, 0, 0]),
                 self.nearest[ends[z] : ends[z + 1]],
             )
             for z in range(len(self.truth))
