@@ -36,6 +36,8 @@ def refuse(reasons):
 
 refuse(REFUSED)
 
+# What is checked and planned by, beside the files.
+CHECKED = ["volumes", "nets", "predict", "segment", "pseudo_truth", "rounds", "evaluate", "paint_next"]
 VOLUMES = list(config["volumes"])
 ANNOTATED, UNLABELLED, TEST = (
     [name for name in VOLUMES if config["volumes"][name]["role"] == role]

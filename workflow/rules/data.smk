@@ -17,7 +17,7 @@ rule check:
         runtime=growing(30),
     params:
         code=code_hash("stages.checking"),
-        config={key: config[key] for key in ("volumes", "nets", "predict", "segment", "pseudo_truth", "evaluate")},
+        config={key: config[key] for key in CHECKED},
     script:
         "../scripts/check.py"
 
@@ -40,7 +40,7 @@ rule write_plan:
         runtime=growing(30),
     params:
         code=code_hash("stages.planning"),
-        config={key: config[key] for key in ("volumes", "nets", "predict", "segment", "pseudo_truth", "evaluate")},
+        config={key: config[key] for key in CHECKED},
         found=lambda wildcards: FOUND,
         allowances=allowances,
     script:
