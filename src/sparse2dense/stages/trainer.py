@@ -108,10 +108,10 @@ def train(
         net = fastest(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
     run = _Run(folder, net, optimiser, plan)
-    run.restore()
     compiled: Any = torch.compile(net) if plan.compile else net
     model, optimiser = fabric.setup(compiled, optimiser)
     judged = model if run.averaged is None else fabric.setup_module(run.averaged)
+    run.restore()  # after the nets have moved to their device, whither the state of the optimiser follows them
     held_out = [_as_batch([asdict(sample)]) for sample in validation]
     label = f"train {outputs.checkpoint.parent.name}"
     with (
@@ -175,8 +175,9 @@ class _Run:
         losses, shown = [], None
         with torch.no_grad():
             for batch in held_out:
-                answer, batch = model(batch["input"]), fabric.to_device(batch)
-                losses.append(float(_loss(answer, batch)))
+                moved = fabric.to_device(batch)
+                answer = model(moved["input"])
+                losses.append(float(_loss(answer, moved)))
                 shown = shown or (batch, {name: value.float().sigmoid().cpu() for name, value in answer.items()})
         model.train()
         self.validation_loss = float(np.mean(losses))
