@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.averaging import average_weights
 from sparse2dense.ops.schedules import learning_rate_factor
+from sparse2dense.ops.unet import UNet
 from sparse2dense.stages import trainer
 from sparse2dense.stages.net_kinds import NetDescription, describe_net
 from sparse2dense.stages.nets import load_net
@@ -238,3 +240,31 @@ def test_options_of_the_configuration_reach_the_training(tmp_path: Path, monkeyp
     plan, key = found[0]
     assert {name: getattr(plan, name) for name in options} == options
     assert options.items() <= key["settings"].items()
+
+
+def test_batches_and_the_optimiser_follow_the_net_to_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    def watch(owner: Any, name: str, event: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            happened.append(event)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    plan = TrainingPlan(**SHORT)
+    with pytest.raises(KeyboardInterrupt):
+        train(net(), Interrupted(15), HELD_OUT, plan, outputs(tmp_path), key={})
+    watch(Fabric, "setup", "net moves")
+    watch(Fabric, "to_device", "batch moves")
+    watch(UNet, "forward", "net answers")
+    watch(torch.optim.AdamW, "load_state_dict", "optimiser loads")
+    train(net(), samples(painted()), HELD_OUT, plan, outputs(tmp_path), key={})
+    assert happened.index("net moves") < happened.index("optimiser loads")
+    answers = [place for place, event in enumerate(happened) if event == "net answers"]
+    assert len(answers) > 4
+    assert all(happened[place - 1] == "batch moves" for place in answers)

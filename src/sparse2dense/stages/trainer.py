@@ -115,13 +115,13 @@ def train(
         net = fastest(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
     run = _Run(folder, net, optimiser, plan)
-    run.restore()
     compiled: Any = torch.compile(net) if plan.compile else net
     model, optimiser = fabric.setup(compiled, optimiser)
     targets = None
     if isinstance(samples, AnnotatedSamples) and makes_targets(fabric.device):
         samples, targets = samples.without_targets(), samples.targets
     judged = model if run.averaged is None else fabric.setup_module(run.averaged)
+    run.restore()  # after the nets have moved to their device, whither the state of the optimiser follows them
     held_out = [_as_batch([vars(sample)]) for sample in validation]
     label = f"train {outputs.checkpoint.parent.name}"
     with (
@@ -185,8 +185,9 @@ class _Run:
         losses, shown = [], None
         with torch.no_grad():
             for batch in held_out:
-                answer, batch = model(batch["input"]), fabric.to_device(batch)
-                losses.append(float(_loss(answer, batch)))
+                moved = fabric.to_device(batch)
+                answer = model(moved["input"])
+                losses.append(float(_loss(answer, moved)))
                 shown = shown or (batch, {name: value.float().sigmoid().cpu() for name, value in answer.items()})
         model.train()
         self.validation_loss = float(np.mean(losses))
