@@ -182,7 +182,8 @@ def write_inputs(folder: Path, shape: tuple[int, int, int], objects: int, painte
     arrays = {"raw": raw, "labels": labels * mask, "unlabelled": mask}
     for name, values in arrays.items():
         create_volume(folder / name, shape, values.dtype, voxel_size=VOXEL_SIZE, labels=name == "labels")[...] = values
-    slice_sections(folder / "raw", folder / "labels", folder / "unlabelled", folder / "sections")
+    mask_path = folder / "unlabelled"
+    slice_sections(folder / "raw", folder / "labels", mask_path, mask_path, folder / "sections")
     group = zarr.create_group(folder / "peers.zarr", zarr_format=2)
     place: dict[str, Any] = {"resolution": list(VOXEL_SIZE), "offset": [0, 0, 0]}
     for name, values in {**arrays, "all_labels": labels, "all_unlabelled": np.ones_like(mask)}.items():

@@ -42,12 +42,13 @@ def source(tmp_path: Path, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch) -
 def run(source: Path, **settings: Any) -> tuple[Volume, Volume, pd.DataFrame, dict[str, Any]]:
     """Annotate; returns labels, mask, statistics and totals."""
     folder = source.parent / "out"
-    paths = folder / "labels.zarr", folder / "mask.zarr", folder / "annotation.csv", folder / "annotation.json"
+    paths = [folder / f"{name}.zarr" for name in ("labels", "mask", "scope")]
+    paths += [folder / "annotation.csv", folder / "annotation.json"]
     settings = {"zero": "unlabelled", "volume": "demo", **settings}
     annotate(source, *paths, **settings)
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(path.name for path in paths)
-    statistics = pd.read_csv(paths[2], dtype={"object": np.uint64})
-    return open_volume(paths[0]), open_volume(paths[1]), statistics, json.loads(paths[3].read_text())
+    statistics = pd.read_csv(paths[3], dtype={"object": np.uint64})
+    return open_volume(paths[0]), open_volume(paths[1]), statistics, json.loads(paths[4].read_text())
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -52,9 +52,9 @@ def test_targets_of_volumes_equal(kind: str, rim: Any) -> None:
     for seed in range(2):
         labels = voronoi(shape, 9, seed).astype(np.uint64) + np.uint64(2**63)
         mask = (np.kron(rng.random([-(-n // 4) for n in shape]), np.ones((4, 4, 4))) < 0.7)[tuple(map(slice, shape))]
-        within = np.ones(shape, bool)
-        within[:, :, : targets.margin[2] + 2] = False
-        parts.append((labels, mask.astype(np.uint8), within))
+        scope = np.ones(shape, bool)
+        scope[:, :, : targets.margin[2] + 2] = False
+        parts.append((labels, mask.astype(np.uint8), scope))
     made, weights = batch_targets(targets, as_batch([targets.annotation(*part) for part in parts]))
     for number, part in enumerate(parts):
         expected, weighed = targets.make(*part)

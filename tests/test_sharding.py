@@ -93,7 +93,8 @@ def compute(stage: str, given: Path, made: Path) -> list[Path]:
         case "import":
             import_volume(given / "raw.tif", first, voxel_size=VOXEL_SIZE)
         case "annotate":
-            annotate(labels, first, second, made / "a.csv", made / "a.json", draw="dense", zero="background")
+            scope = made / "scope.zarr"
+            annotate(labels, first, second, scope, made / "a.csv", made / "a.json", draw="dense", zero="background")
         case "tissue":
             mask_tissue(given / "raw.zarr", first, radius=1, iterations=1)
         case "predict":

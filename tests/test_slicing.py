@@ -24,8 +24,9 @@ def write(path: Path, values: np.ndarray, offset: tuple[float, float, float] = (
     return path
 
 
-def annotated(folder: Path, numbers: list[int]) -> tuple[Path, Path, Path]:
-    labels, mask = np.zeros(SHAPE, np.uint64), np.zeros(SHAPE, np.uint8)
+def annotated(folder: Path, numbers: list[int]) -> tuple[Path, Path, Path, Path]:
+    labels, mask, scope = np.zeros(SHAPE, np.uint64), np.zeros(SHAPE, np.uint8), np.ones(SHAPE, np.uint8)
+    scope[:, :, 12:] = 0
     for number in numbers:
         labels[number, 2 : 3 + number, 4:9] = 2**63 + number
         mask[number] = 1
@@ -33,6 +34,7 @@ def annotated(folder: Path, numbers: list[int]) -> tuple[Path, Path, Path]:
         write(folder / "raw.zarr", image()),
         write(folder / "labels.zarr", labels),
         write(folder / "mask.zarr", mask),
+        write(folder / "scope.zarr", scope),
     )
 
 
@@ -47,6 +49,7 @@ def test_sections_with_their_neighbours(tmp_path: Path) -> None:
     assert middle.labels.dtype == np.uint64
     assert set(np.unique(middle.labels)) == {0, 2**63 + 3}
     assert middle.mask.all()
+    assert middle.scope[:, :12].all() and not middle.scope[:, 12:].any()
     assert middle.voxel_size == VOXEL_SIZE
     group = zarr.open_group(tmp_path / "sections" / "3.zarr", mode="r")
     assert group.attrs["section"] == 3
@@ -58,7 +61,7 @@ def test_sections_are_read_in_order_of_their_number(tmp_path: Path) -> None:
     ones = np.ones((11, 4, 5), np.uint8)
     raw, mask = write(tmp_path / "raw.zarr", ones), write(tmp_path / "mask.zarr", ones)
     labels = write(tmp_path / "labels.zarr", ones.astype(np.uint64))
-    slice_sections(raw, labels, mask, tmp_path / "sections")
+    slice_sections(raw, labels, mask, mask, tmp_path / "sections")
     assert [section.section for section in read_sections(tmp_path / "sections")] == list(range(11))
 
 
@@ -81,7 +84,7 @@ def test_labels_of_a_crop_lie_where_they_belong(tmp_path: Path) -> None:
     offset = (80 + 40.0 * 2, 8.5 * 3, -17 + 8.5 * 7)
     labels = write(tmp_path / "labels.zarr", part, offset)
     mask = write(tmp_path / "mask.zarr", part.astype(np.uint8), offset)
-    slice_sections(raw, labels, mask, tmp_path / "sections")
+    slice_sections(raw, labels, mask, mask, tmp_path / "sections")
     first, second = read_sections(tmp_path / "sections")
     expected = np.zeros((13, 17), np.uint64)
     expected[3:8, 7:13] = 9
@@ -98,7 +101,7 @@ def test_labels_off_the_grid_or_outside_are_refused(tmp_path: Path) -> None:
         labels = write(tmp_path / "labels.zarr", ones, offset)
         mask = write(tmp_path / "mask.zarr", ones.astype(np.uint8), offset)
         with pytest.raises(InputError, match=message):
-            slice_sections(raw, labels, mask, tmp_path / "sections")
+            slice_sections(raw, labels, mask, mask, tmp_path / "sections")
         assert not (tmp_path / "sections").exists()
 
 

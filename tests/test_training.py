@@ -66,7 +66,7 @@ def painted(seed: int = 0, shape: tuple[int, int] = (60, 70)) -> SectionData:
     mask = np.zeros(shape, np.uint8)
     mask[:, : shape[1] // 2] = 1
     raw = rng.integers(0, 256, (3, *shape)).astype(np.uint8)
-    return SectionData(5, raw, np.where(mask, labels, 0).astype(np.uint64), mask, (8.0, 8.0, 8.0))
+    return SectionData(5, raw, np.where(mask, labels, 0).astype(np.uint64), mask, np.ones_like(mask), (8.0, 8.0, 8.0))
 
 
 def samples(section: SectionData, augmentation: Augmentation | None = None) -> SectionSamples:

@@ -32,6 +32,7 @@ rule annotate:
     output:
         labels=directory("<results>/{volume}/labels.zarr"),
         mask=directory("<results>/{volume}/mask.zarr"),
+        scope=directory("<results>/{volume}/scope.zarr"),
         statistics="<results>/{volume}/annotation.csv",
         totals="<results>/{volume}/annotation.json",
     log:
@@ -53,11 +54,12 @@ rule annotate:
 
 
 rule slice_sections:
-    """Write a 2D dataset for every annotated section: raw with adjacent sections, labels, mask."""
+    """Write a 2D dataset for every annotated section: raw with adjacent sections, labels, mask, scope."""
     input:
         raw="<results>/{volume}/raw.zarr",
         labels=rules.annotate.output.labels,
         mask=rules.annotate.output.mask,
+        scope=rules.annotate.output.scope,
     output:
         sections=directory("<results>/{volume}/sections"),
     log:

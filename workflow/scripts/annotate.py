@@ -15,6 +15,7 @@ annotate(
     Path(snakemake.input.source),
     Path(snakemake.output.labels),
     Path(snakemake.output.mask),
+    Path(snakemake.output.scope),
     Path(snakemake.output.statistics),
     Path(snakemake.output.totals),
     volume=snakemake.wildcards.volume,

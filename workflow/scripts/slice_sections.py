@@ -14,6 +14,7 @@ slice_sections(
     Path(snakemake.input.raw),
     Path(snakemake.input.labels),
     Path(snakemake.input.mask),
+    Path(snakemake.input.scope),
     Path(snakemake.output.sections),
     adjacent=snakemake.params.adjacent,
     maximum_sections=snakemake.params.maximum_sections,

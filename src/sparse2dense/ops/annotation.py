@@ -21,6 +21,7 @@ __all__ = [
     "disks",
     "draw_disks",
     "draw_objects",
+    "in_disks",
     "label_statistics",
     "objects",
     "painted",
@@ -92,6 +93,19 @@ def draw_disks(
     return np.stack(place, axis=1).astype(np.int64)
 
 
+def in_disks(
+    shape: Sequence[int], centres: NDArray[np.int64], radius: float, *, begin: Sequence[int] = (0, 0, 0)
+) -> NDArray[np.bool_]:
+    """Which voxels of a block of `shape` lie in a disk; the rest as for `disks`."""
+    found = np.zeros(shape, bool)
+    rows = begin[1] + np.arange(shape[1])[:, None]
+    columns = begin[2] + np.arange(shape[2])[None, :]
+    for section, y, x in centres:
+        if begin[0] <= section < begin[0] + shape[0]:
+            found[section - begin[0]] |= (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+    return found
+
+
 def disks(
     truth: NDArray,
     centres: NDArray[np.int64],
@@ -115,13 +129,7 @@ def disks(
     begin
         Position (z, y, x) of the block's first voxel in the volume.
     """
-    spoken = np.zeros(truth.shape, bool)
-    rows = begin[1] + np.arange(truth.shape[1])[:, None]
-    columns = begin[2] + np.arange(truth.shape[2])[None, :]
-    for section, y, x in centres:
-        if begin[0] <= section < begin[0] + len(truth):
-            spoken[section - begin[0]] |= (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
-    return _within(truth, spoken & _speaks(truth, zero))
+    return _within(truth, in_disks(truth.shape, centres, radius, begin=begin) & _speaks(truth, zero))
 
 
 def draw_objects(statistics: pd.DataFrame, count: int, rng: np.random.Generator) -> NDArray[np.uint64]:

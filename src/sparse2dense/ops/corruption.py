@@ -15,6 +15,9 @@ from sparse2dense.ops.synthetic import Range, log_uniform, smooth_noise
 
 __all__ = ["Corruption", "Degradation", "corrupt", "degrade"]
 
+GAP = 7
+"""Voxels of background across which two objects of a section still lie beside each other."""
+
 FloatArray = NDArray[np.float32]
 Labels = NDArray[np.integer]
 
@@ -30,7 +33,7 @@ class Corruption:
     split
         Chance per try that an object falls apart in one or two successive sections.
     merge
-        Chance per try that an object takes over one that it touches, in one or two successive sections.
+        Chance per try that an object takes over one beside it, gap and all, in one or two successive sections.
     artefact
         Chance per try that a disk, cross, star or ellipse with a label of its own lies on one or two sections.
     artefact_radius
@@ -145,7 +148,7 @@ def _split(labels: Labels, sections: range, fresh: int, rng: np.random.Generator
 
 
 def _merge(labels: Labels, sections: range, fresh: int, rng: np.random.Generator, settings: Corruption) -> None:
-    """Give an object the label of one beside it, and with it what little lies between them."""
+    """Give an object the label of one beside it, and fill the gap between them."""
     section = labels[sections[0]]
     name = _random_object(section, rng)
     at = np.argwhere(section == name)
@@ -155,15 +158,39 @@ def _merge(labels: Labels, sections: range, fresh: int, rng: np.random.Generator
     for _ in range(10):
         y, x = at[rng.integers(len(at))]
         dy, dx = rng.integers(-1, 2, size=2)
-        for step in range(1, 9):
+        for step in range(1, GAP + 2):
             v, u = y + step * dy, x + step * dx
             if not (0 <= v < section.shape[0] and 0 <= u < section.shape[1]):
                 break
             if section[v, u] not in (0, name):
                 other = section[v, u]
                 for z in sections:
-                    labels[z][labels[z] == other] = name
+                    gap = _between(labels[z], labels.dtype.type(name), other, GAP)
+                    labels[z][gap | (labels[z] == other)] = name
                 return
+
+
+@njit(cache=True, nogil=True)
+def _between(section, first, second, longest):  # type: ignore[no-untyped-def]
+    """Background that a line along an axis or a diagonal, of at most `longest` voxels of it, joins to both objects."""
+    rows, columns = section.shape
+    found = np.zeros((rows, columns), np.bool_)
+    for y in range(rows):
+        for x in range(columns):
+            if section[y, x] != 0:
+                continue
+            for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+                length = -1  # both ways count the voxel itself
+                met_first = met_second = False
+                for sign in (1, -1):
+                    v, u = y, x
+                    while length < longest and 0 <= v < rows and 0 <= u < columns and section[v, u] == 0:
+                        v, u, length = v + sign * dy, u + sign * dx, length + 1
+                    if 0 <= v < rows and 0 <= u < columns:
+                        met_first |= section[v, u] == first
+                        met_second |= section[v, u] == second
+                found[y, x] |= met_first and met_second
+    return found
 
 
 def _artefact(labels: Labels, sections: range, fresh: int, rng: np.random.Generator, settings: Corruption) -> None:

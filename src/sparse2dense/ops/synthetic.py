@@ -18,8 +18,6 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.power_diagram import nearest_seed
 
 __all__ = [
-    "ANCESTOR",
-    "BOOTSTRAPPER",
     "NEUROPIL",
     "Shapes",
     "Variant",
@@ -83,10 +81,6 @@ class Shapes:
 
 NEUROPIL = Shapes()
 """Default: calibres from the thinnest neurites to cell bodies."""
-BOOTSTRAPPER = Shapes(diameter=(56.0, 56.0), stretch=(1.0, 1.0), joined=(0.0, 0.0))
-"""Cells as large as in noise blurred with sigma 10 and maxima in a window of 15 (measured: equal volume)."""
-ANCESTOR = Shapes(diameter=(29.0, 29.0), stretch=(1.0, 1.0), joined=(0.0, 0.0), hole_probability=0.0)
-"""Cells as large as in noise blurred with sigma 5 and maxima in a window of 10."""
 
 
 def synthetic_labels(

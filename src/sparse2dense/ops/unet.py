@@ -28,7 +28,7 @@ class UNet(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        widths = [architecture.features * architecture.growth**level for level in range(len(architecture.kernels))]
+        widths = architecture.widths
         inputs = [architecture.in_channels, *widths[:-1]]
         self.down = nn.ModuleList(
             _DoubleConvolution(a, b, kernel, architecture.normalization)

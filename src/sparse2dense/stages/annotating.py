@@ -1,4 +1,4 @@
-"""The annotation that the 2D net may see: `labels.zarr`, `mask.zarr`, and tables of what they hold; the tissue mask."""
+"""The annotation that the 2D net may see: labels, mask and scope, and tables of what they hold; the tissue mask."""
 
 import json
 import logging
@@ -63,11 +63,23 @@ class Drawing:
             drawn, spoken = annotation.remove_labels(drawn, spoken, self.removed)
         return drawn, spoken
 
+    def scope(self, mask: np.ndarray | None, block: Block) -> np.ndarray:
+        """Where in a block an object that goes on would be labelled: only there does the end of its paint say a thing.
+
+        Everywhere, because paint ends with the object; but only in the disks, and only where a given mask speaks.
+        """
+        shape = tuple(side.stop - side.start for side in block.write)
+        if self.centres is not None:
+            begin = tuple(side.start for side in block.write)
+            return annotation.in_disks(shape, self.centres, self.radius, begin=begin).astype(np.uint8)
+        return np.ones(shape, np.uint8) if mask is None else (mask != 0).astype(np.uint8)
+
 
 def annotate(
     source: Path,
     labels: Path,
     mask: Path,
+    scope: Path,
     statistics_csv: Path,
     totals_json: Path,
     *,
@@ -93,8 +105,9 @@ def annotate(
     ----------
     source
         Painted labels for `draw="painted"`, dense truth for all else (z, y, x).
-    labels, mask
-        Volumes to write, uint64 and uint8 (1 where the annotation speaks), in the frame of `source`.
+    labels, mask, scope
+        Volumes to write in the frame of `source`: ids (uint64), 1 where the annotation speaks (uint8), 1 where an object
+        that goes on would be labelled (uint8; said of sections that are annotated).
     statistics_csv, totals_json
         Tables to write: a row per object (object, voxels, sections, first_section, last_section); their sums.
     draw, zero, sections, count, radius, objects, parts, part, seed, minimum_size
@@ -137,7 +150,7 @@ def annotate(
 
     inputs = {"source": source} | ({"painted_mask": painted_mask} if painted_mask else {})
     record = provenance("annotate", settings, inputs)
-    _write(volume_in, paint_mask, (labels, mask), drawing, tile, record, workers)
+    _write(volume_in, paint_mask, (labels, mask, scope), drawing, tile, record, workers)
     with atomic_file(statistics_csv) as file:
         statistics.to_csv(file, index=False)
     with atomic_file(totals_json) as file:
@@ -228,13 +241,13 @@ def _count(source: Volume, mask: Volume | None, drawing: Drawing, plan: Sequence
 def _write(
     source: Volume,
     mask: Volume | None,
-    outputs: tuple[Path, Path],
+    outputs: tuple[Path, Path, Path],
     drawing: Drawing,
     tile: Sequence[int],
     record: dict[str, Any],
     workers: int,
 ) -> None:
-    """Write labels and mask block by block."""
+    """Write labels, mask and scope block by block."""
     geometry: dict[str, Any] = {"voxel_size": source.voxel_size, "offset": source.offset}
     geometry["attributes"] = {"provenance": record}
     shape, source_path, mask_path = source.shape, source.path, None if mask is None else mask.path
@@ -243,13 +256,14 @@ def _write(
     def create(paths: Sequence[Path]) -> None:
         create_volume(paths[0], shape, np.uint64, labels=True, **geometry)
         create_volume(paths[1], shape, np.uint8, **geometry)
+        create_volume(paths[2], shape, np.uint8, **geometry)
 
     def work(paths: Sequence[Path], block: Block) -> None:
         if not drawing.touches(block):
             return  # a new store holds 0 everywhere
         spoken = None if mask_path is None else open_volume(mask_path)[block.write]
         drawn = drawing.apply(open_volume(source_path)[block.write], spoken, block)
-        for path, values in zip(paths, drawn, strict=True):
+        for path, values in zip(paths, (*drawn, drawing.scope(spoken, block)), strict=True):
             open_volume(path, "r+")[block.write] = values
 
     key = {"record": record, "inputs": [identity(path) for path in (source_path, mask_path) if path is not None]}

@@ -24,17 +24,17 @@ def batch_targets(targets: Targets, annotation: Mapping[str, Tensor]) -> tuple[d
 
     `annotation` is what `Targets.annotation` gives, each array with the batch first.
     """
-    labels, mask, within = annotation["labels"], annotation["mask"], annotation["within"]
+    labels, mask, scope = annotation["labels"], annotation["mask"], annotation["scope"]
     inner = targets.inner(labels.shape[1:])
     made, weights = {}, {}
     heads = KINDS[targets.kind].heads
     if "descriptors" in heads:
         made["descriptors"] = batch_descriptors(labels, targets.sigma, targets.downsample, inner)
-        known = (labels != 0)[(slice(None), *inner)].float()
+        known = ((labels != 0) & (scope != 0))[(slice(None), *inner)].float()
         weights["descriptors"] = known.unsqueeze(1).expand_as(made["descriptors"])
     if "affinities" in heads:
         pairs = batch_affinity_mask(mask, labels, targets.offsets, targets.rim, inner)
-        pairs &= batch_affinities(within, targets.offsets, inner)
+        pairs &= batch_affinities(scope, targets.offsets, inner)
         grown = batch_grow_boundary(labels, targets.grow_boundary, mask, only_xy=True)
         found = batch_affinities(grown, targets.offsets, inner)
         made["affinities"] = found.float()

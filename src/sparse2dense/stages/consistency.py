@@ -1,6 +1,6 @@
 """What the schema can't see: keys of the configuration that contradict each other."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -8,13 +8,13 @@ from typing import Any
 from sparse2dense.errors import InputError
 from sparse2dense.ops.thresholds import threshold_name, thresholds
 from sparse2dense.stages.downloading import expand_url
-from sparse2dense.stages.net_kinds import KINDS
+from sparse2dense.stages.net_kinds import KINDS, scale_problems
 from sparse2dense.stages.training_plan import plan_problems
 from sparse2dense.stages.viewing import view_problems
 
 __all__ = [
     "LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "is_reused", "member_names", "threshold_names",
-    "used_nets",
+    "used_nets", "voxel_size_problems",
 ]  # fmt: skip
 
 Config = Mapping[str, Any]
@@ -268,6 +268,19 @@ def round_problems(config: Config) -> Iterator[InputError]:
             allowed="a 3D net that is trained, or 1 round",
             remedy="remove `rounds`, or `nets.3d.checkpoint`",
         )
+
+
+def voxel_size_problems(config: Config, voxel_sizes: Mapping[str, Sequence[float]]) -> list[InputError]:
+    """Check, once files are known, that every volume fits the first one that nets learn from, as far as one learns.
+
+    `voxel_sizes` are those of the images, nm (z, y, x), by volume.
+    """
+    nets = used_nets(config)
+    learning = any(not is_reused(net) for name, net in nets.items() if name != "2d_to_3d")
+    annotated = [name for name in voxel_sizes if config["volumes"][name]["role"] == "annotated"]
+    if not learning or not annotated:
+        return []
+    return scale_problems({annotated[0]: voxel_sizes[annotated[0]], **voxel_sizes})
 
 
 def threshold_problems(config: Config) -> Iterator[InputError]:

@@ -8,7 +8,10 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.descriptors import descriptor_channels
 
-__all__ = ["KINDS", "SCALE_TOLERANCE", "Kind", "NetDescription", "describe_net", "description_of", "settings_of"]
+__all__ = [
+    "KINDS", "SCALE_TOLERANCE", "Kind", "NetDescription", "describe_net", "description_of", "scale_problems",
+    "settings_of",
+]  # fmt: skip
 
 
 SCALE_TOLERANCE = 0.25
@@ -84,12 +87,25 @@ class NetDescription:
 
     def fits_voxels(self, voxel_size: Sequence[float]) -> bool:
         """Whether the net was trained on voxels of about this size, nm (z, y, x), or sees no image at all."""
-        if self.voxel_size is None:
-            return True
-        return all(
-            abs(given - trained) <= SCALE_TOLERANCE * trained
-            for given, trained in zip(voxel_size, self.voxel_size, strict=True)
+        return self.voxel_size is None or _of_one_scale(voxel_size, self.voxel_size)
+
+
+def scale_problems(voxel_sizes: Mapping[str, Sequence[float]]) -> list[InputError]:
+    """The volumes, by name, whose voxels (nm, z, y, x) are too unlike those of the first for one net to learn from."""
+    (first, size), *others = voxel_sizes.items()
+    return [
+        InputError(
+            f"volume {name} has voxels of {tuple(given)} nm, but volume {first} of {tuple(size)} nm",
+            allowed=f"within a quarter of those of {first}, the first volume that nets learn from",
+            remedy="resample one of them, or give each its own run",
         )
+        for name, given in others
+        if not _of_one_scale(given, size)
+    ]
+
+
+def _of_one_scale(voxel_size: Sequence[float], trained: Sequence[float]) -> bool:
+    return all(abs(a - b) <= SCALE_TOLERANCE * b for a, b in zip(voxel_size, trained, strict=True))
 
 
 def describe_net(

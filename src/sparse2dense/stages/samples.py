@@ -21,6 +21,7 @@ from sparse2dense.ops.balance import balance_weights
 from sparse2dense.ops.boundaries import grow_boundary
 from sparse2dense.ops.corruption import corrupt, degrade
 from sparse2dense.ops.descriptors import (
+    TRUNCATE,
     descriptor_channels,
     local_shape_descriptors,
     section_descriptors,
@@ -73,44 +74,44 @@ class Targets:
     @property
     def margin(self) -> tuple[int, ...]:
         """Voxels per side and axis by which the labels must exceed the crop so that its border is right."""
-        reach = [max(abs(offset[axis]) for offset in self.offsets) for axis in range(len(self.sigma))]
-        if "descriptors" in KINDS[self.kind].heads:
-            step = self.downsample
-            reach = [max(a, step * ceil(3 * s / step)) for a, s in zip(reach, self.sigma, strict=True)]
-        return tuple(reach)
+        heads = KINDS[self.kind].heads
+        margin = _longest(self.offsets) if "affinities" in heads else (0,) * len(self.sigma)
+        window = _window(self.sigma, self.downsample) if "descriptors" in heads else margin
+        return tuple(map(max, margin, window))
 
     def inner(self, shape: Sequence[int]) -> tuple[slice, ...]:
         """The part of labels of `shape` that is left without the margin."""
         return tuple(slice(m, n - m) for m, n in zip(self.margin, shape, strict=True))
 
-    def annotation(self, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]) -> dict[str, NDArray]:
-        """All that `make` looks at, small: int32 labels, 0 outside the mask, uint8 mask and within."""
+    def annotation(self, labels: NDArray, mask: NDArray, scope: NDArray[np.bool_]) -> dict[str, NDArray]:
+        """All that `make` looks at, small: int32 labels, 0 outside the mask, uint8 mask and scope."""
         numbered = fastremap.renumber(np.where(mask > 0, labels, 0))[0]
         return {
             "labels": numbered.astype(np.int32),
             "mask": (mask > 0).astype(np.uint8),
-            "within": within.astype(np.uint8),
+            "scope": scope.astype(np.uint8),
         }
 
     def make(
-        self, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]
+        self, labels: NDArray, mask: NDArray, scope: NDArray[np.bool_]
     ) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """Targets and weights of the middle of `labels` and `mask`, both larger than it by `margin` on every side.
 
-        Beyond the volume, where `within` is False, an object doesn't end: pairs that leave the volume never count.
+        Where `scope` is False nothing has a weight, and no object ends: pairs that leave the scope never count. What
+        `labels` says there shows only in the descriptors of objects that reach into the scope.
         """
         inner = self.inner(labels.shape)
         every = (slice(None), *inner)
-        labels = self.annotation(labels, mask, within)["labels"]
+        labels = self.annotation(labels, mask, scope)["labels"]
         targets, weights = {}, {}
         heads = KINDS[self.kind].heads
         if "descriptors" in heads:
             targets["descriptors"] = local_shape_descriptors(labels, self.sigma, None, self.downsample, inner)
-            known = ((labels != 0) & (mask > 0))[inner].astype(np.float32)
+            known = ((labels != 0) & scope)[inner].astype(np.float32)
             weights["descriptors"] = np.broadcast_to(known, targets["descriptors"].shape).copy()
         if "affinities" in heads:
             pairs = affinity_mask(mask, labels, self.offsets, rim=self.rim)[every]
-            pairs *= affinities(within.astype(np.uint8), self.offsets)[every]
+            pairs *= affinities(scope.astype(np.uint8), self.offsets)[every]
             grown = grow_boundary(labels, self.grow_boundary, mask=mask, only_xy=True)
             target = affinities(grown, self.offsets)[every]
             targets["affinities"] = target.astype(np.float32)
@@ -118,12 +119,22 @@ class Targets:
         return targets, weights
 
 
+def _longest(offsets: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Voxels per axis to the furthest partner."""
+    return tuple(max(map(abs, steps)) for steps in zip(*offsets, strict=True))
+
+
+def _window(sigma: Sequence[float], downsample: int) -> tuple[int, ...]:
+    """Voxels per axis and side that the descriptors of a voxel look at, in whole steps of the sampling."""
+    return tuple(downsample * ceil(TRUNCATE * s / downsample) for s in sigma)
+
+
 def _singly(channels: int) -> list[list[int]]:
     return [[channel] for channel in range(channels)]
 
 
-def section_weights(positions: Sequence[Positions]) -> NDArray[np.float64]:
-    """How often to draw from each source: by its number of objects."""
+def shares(positions: Sequence[Positions]) -> NDArray[np.float64]:
+    """How often to draw from each section or volume: by its number of objects."""
     counts = np.array([len(p) for p in positions], float)
     return counts / counts.sum()
 
@@ -140,49 +151,32 @@ class AnnotatedSamples:
         other.deferred = True
         return other
 
-    def sample(self, image: Floats, labels: NDArray, mask: NDArray, within: NDArray[np.bool_]) -> Sample:
+    def sample(self, image: Floats, labels: NDArray, mask: NDArray, scope: NDArray[np.bool_]) -> Sample:
         """A sample of an image and of its annotation, which exceeds it by the targets' margin."""
         if self.deferred:
-            return Sample(image, {}, {}, self.targets.annotation(labels, mask, within))
-        return Sample(image, *self.targets.make(labels, mask, within))
+            return Sample(image, {}, {}, self.targets.annotation(labels, mask, scope))
+        return Sample(image, *self.targets.make(labels, mask, scope))
 
 
 class SectionSamples(AnnotatedSamples):
-    """Samples of painted sections for a 2D net.
-
-    Parameters
-    ----------
-    sections
-        The annotated sections with their neighbours.
-    regions
-        For every section the box (y, x) that samples are centred in; everything where None.
-    """
+    """Samples of painted sections, with their neighbours, for a 2D net."""
 
     def __init__(
-        self,
-        sections: Sequence[SectionData],
-        targets: Targets,
-        shape: Sequence[int],
-        augmentation: Augmentation,
-        regions: Sequence[tuple[slice, slice]] | None = None,
+        self, sections: Sequence[SectionData], targets: Targets, shape: Sequence[int], augmentation: Augmentation
     ) -> None:
         self.sections, self.targets, self.shape, self.augmentation = sections, targets, tuple(shape), augmentation
-        self.positions = []
-        for number, section in enumerate(sections):
-            allowed = np.zeros(section.mask.shape, bool)
-            allowed[regions[number] if regions is not None else ...] = True
-            self.positions.append(annotated_positions(section.labels, (section.mask > 0) & allowed))
+        self.positions = [annotated_positions(section.labels, section.mask) for section in sections]
         if sum(len(p) for p in self.positions) == 0:
             raise InputError(
                 "the annotation holds no labelled voxel to train on",
                 allowed="at least one labelled voxel outside the validation part",
                 remedy="paint more, or change `annotation` of the annotated volumes",
             )
-        self.weights = section_weights(self.positions)
+        self.shares = shares(self.positions)
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """A crop around a random voxel of a random object."""
-        number = rng.choice(len(self.sections), p=self.weights)
+        number = rng.choice(len(self.sections), p=self.shares)
         section = self.sections[number]
         jitter = rng.uniform(-0.25, 0.25, 2) * self.shape
         return self.at(section, self.positions[number].draw(rng) + jitter, rng)
@@ -203,7 +197,7 @@ class SectionSamples(AnnotatedSamples):
                 shift[:, 0, 0] = rng.normal(0, self.augmentation.shift_voxels, 2)
             slices.append(sample_image(image, replace(warp, coordinates=coordinates + shift)))
         image = shade(np.stack(slices), rng, self.augmentation)
-        return self.sample(image, labels, mask, inside(section.mask.shape, warp))
+        return self.sample(image, labels, mask, sample_labels(section.scope, warp) > 0)
 
 
 class LiftSamples:
@@ -220,11 +214,10 @@ class LiftSamples:
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """Synthetic labels, seen as a 2D net would see them."""
-        reach = tuple(max(abs(offset[axis]) for offset in self.net.offsets) for axis in range(3))
         inputs = KINDS[self.net.kind].inputs
-        margin = list(reach)
+        margin = _longest(self.net.offsets)
         if "descriptors" in inputs:
-            margin[1:] = [max(m, ceil(2 * s)) for m, s in zip(margin[1:], self.net.sigma[-2:], strict=True)]
+            margin = tuple(map(max, margin, (0, *_window(self.net.sigma[-2:], self.settings["downsample"]))))
         depth, height, width = (n + 2 * m for n, m in zip(self.shape, margin, strict=True))
         labels = synthetic_labels((depth, height, width), rng, **self.synthetic)
         inner = tuple(slice(m, m + n) for n, m in zip(self.shape, margin, strict=True))
@@ -255,7 +248,7 @@ class VolumeSamples(AnnotatedSamples):
     volumes
         Raw, labels and mask of every volume; labels and mask have the shape of raw.
     sections
-        For every volume the range of z that samples are centred in.
+        For every volume the range of z that may be learnt from: samples are centred in it, and nothing beyond counts.
     descriptors
         For every volume the predicted descriptors (10, z, y, x) that the net reads; None for a net on raw alone.
     """
@@ -272,6 +265,7 @@ class VolumeSamples(AnnotatedSamples):
         self.targets, self.shape, self.augmentation = targets, tuple(shape), augmentation
         self.volumes = [tuple(_in_memory_if_small(volume) for volume in triple) for triple in volumes]
         self.descriptors = [_in_memory_if_small(volume) for volume in descriptors or ()]
+        self.sections = sections
         self.isotropic = all(max(raw.voxel_size) <= 1.5 * min(raw.voxel_size) for raw, _, _ in volumes)
         self.positions = [
             volume_positions(labels, mask, z) for (_, labels, mask), z in zip(volumes, sections, strict=True)
@@ -282,11 +276,11 @@ class VolumeSamples(AnnotatedSamples):
                 allowed="pseudo ground truth or truth with at least one object",
                 remedy="loosen the filters of `pseudo_truth`, or look at the segmentation they were given",
             )
-        self.weights = section_weights(self.positions)
+        self.shares = shares(self.positions)
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """A crop around a random voxel of a random object."""
-        number = rng.choice(len(self.volumes), p=self.weights)
+        number = rng.choice(len(self.volumes), p=self.shares)
         raw, labels, mask = self.volumes[number]
         jitter = rng.uniform(-0.25, 0.25, 3) * self.shape
         margin = self.targets.margin
@@ -302,9 +296,14 @@ class VolumeSamples(AnnotatedSamples):
             else:
                 predicted = _interpolate(self.descriptors[number], seen)
                 channels.append(turned_descriptors(predicted, warp.turn, self.targets.sigma))
-        return self.sample(
-            np.concatenate(channels), _lookup(labels, warp), _lookup(mask, warp), inside(mask.shape, warp)
-        )
+        scope = inside(mask.shape, warp) & _among(self.sections[number], warp)
+        return self.sample(np.concatenate(channels), _lookup(labels, warp), _lookup(mask, warp), scope)
+
+
+def _among(sections: slice, warp: Warp) -> NDArray[np.bool_]:
+    """Which voxels of the crop that `warp` maps come from these sections."""
+    z = warp.coordinates[0]
+    return (z >= sections.start - 0.5) & (z < sections.stop - 0.5)
 
 
 def volume_positions(labels: Volume, mask: Volume, sections: slice, slab: int = 32) -> Positions:

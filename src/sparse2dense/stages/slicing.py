@@ -36,6 +36,8 @@ class SectionData:
         uint64 (y, x).
     mask
         uint8 (y, x), 1 where the annotation speaks.
+    scope
+        uint8 (y, x), 1 where an object that goes on would be labelled; beyond it no object ends.
     voxel_size
         nm (z, y, x).
     """
@@ -44,21 +46,30 @@ class SectionData:
     raw: NDArray[Any]
     labels: NDArray[np.uint64]
     mask: NDArray[np.uint8]
+    scope: NDArray[np.uint8]
     voxel_size: tuple[float, ...]
 
 
 def slice_sections(
-    raw: Path, labels: Path, mask: Path, output: Path, *, adjacent: int = 1, maximum_sections: int | None = None
+    raw: Path,
+    labels: Path,
+    mask: Path,
+    scope: Path,
+    output: Path,
+    *,
+    adjacent: int = 1,
+    maximum_sections: int | None = None,
 ) -> None:
     """Write every section in which the annotation speaks as a 2D Zarr group `<section>.zarr` in the directory `output`.
 
-    A group holds `raw` (2 * adjacent + 1, y, x), the volume mirrored beyond its first and last section, `labels` uint64
-    and `mask` uint8 (y, x), all over the whole extent of raw; and the attributes section, z_nm, voxel_size and offset.
+    A group holds `raw` (2 * adjacent + 1, y, x), the volume mirrored beyond its first and last section, `labels`
+    uint64, `mask` and `scope` uint8 (y, x), all over the whole extent of raw; and the attributes section, z_nm,
+    voxel_size and offset.
 
     Parameters
     ----------
-    raw, labels, mask
-        Volumes (z, y, x); the annotation may be a crop of raw with its own offset.
+    raw, labels, mask, scope
+        Volumes (z, y, x), see `annotating.annotate`; the annotation may be a crop of raw with its own offset.
     output
         Directory to write.
     adjacent
@@ -71,7 +82,7 @@ def slice_sections(
     InputError
         Labels that aren't on the voxel grid of raw or lie outside of it, or an annotation that is empty.
     """
-    image, ids, spoken = open_volume(raw), open_volume(labels), open_volume(mask)
+    image, ids, spoken, seen = (open_volume(path) for path in (raw, labels, mask, scope))
     shift = _shift(image, ids)
     chosen = _annotated(ids, spoken, maximum_sections)
     if not chosen:
@@ -106,6 +117,7 @@ def slice_sections(
             _store(group, "raw", image.read((slice(z - adjacent, z + adjacent + 1), *frame)))
             _store(group, "labels", ids.read(window, mode="constant")[0])
             _store(group, "mask", spoken.read(window, mode="constant")[0])
+            _store(group, "scope", seen.read(window, mode="constant")[0])
     log.info("%d sections in %s", len(chosen), output)
 
 
@@ -122,8 +134,9 @@ def read_sections(path: Path) -> list[SectionData]:
 def _read(store: Path) -> SectionData:
     group = zarr.open_group(store, mode="r")
     attributes: dict[str, Any] = group.attrs.asdict()
-    raw, labels, mask = (np.asarray(group[name][:]) for name in ("raw", "labels", "mask"))  # type: ignore[index]
-    return SectionData(attributes["section"], raw, labels, mask, tuple(map(float, attributes["voxel_size"])))
+    names = ("raw", "labels", "mask", "scope")
+    raw, labels, mask, scope = (np.asarray(group[name][:]) for name in names)  # type: ignore[index]
+    return SectionData(attributes["section"], raw, labels, mask, scope, tuple(map(float, attributes["voxel_size"])))
 
 
 def _store(group: zarr.Group, name: str, values: NDArray[Any]) -> None:

@@ -34,14 +34,16 @@ from sparse2dense.volumes.blockwise import atomic_file, partial_path
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash, provenance
 
-__all__ = ["TrainingOutputs", "makes_targets", "precision", "train"]
+__all__ = ["TrainingOutputs", "as_batch", "batch_loss", "makes_targets", "precision", "train"]
 
 log = logging.getLogger(__name__)
 
 LOSSES = {"descriptors": masked_square_error, "affinities": masked_cross_entropy}
-# A squared error of descriptors is some thirty times smaller than a cross entropy of affinities at the same quality.
+# A squared error of descriptors is far smaller than a cross entropy of affinities at the same quality.
 LOSS_WEIGHTS = {"descriptors": 10.0, "affinities": 1.0}
 FIELDS = ("step", "seconds", "loss", "validation_loss")
+STATE = 2
+"""Number of what is saved of a training under way: an attempt that saved something else can't be gone on from."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def train(
     folder = partial_path(outputs.checkpoint.parent)
     # With how many processes samples are loaded changes nothing, so a training may go on with other `--cores`.
     decisive = {name: value for name, value in asdict(plan).items() if name != "loaders"}
-    _prepare(folder, content_hash({**key, "plan": decisive, "net": asdict(description)}))
+    _prepare(folder, content_hash({**key, "plan": decisive, "net": asdict(description), "state": STATE}))
     torch.manual_seed(plan.seed)
     # One process: within a cluster's job Fabric would else look for its neighbours.
     alone = LightningEnvironment()
@@ -122,11 +124,11 @@ def train(
         samples, targets = samples.without_targets(), samples.targets
     judged = model if run.averaged is None else fabric.setup_module(run.averaged)
     run.restore()  # after the nets have moved to their device, whither the state of the optimiser follows them
-    held_out = [_as_batch([vars(sample)]) for sample in validation]
+    held_out = [as_batch([vars(sample)]) for sample in validation]
     label = f"train {outputs.checkpoint.parent.name}"
     with (
         Progress(label, plan.iterations, done=run.step) as progress,
-        SummaryWriter(folder / "tensorboard") as board,
+        SummaryWriter(folder / "tensorboard", purge_step=run.step + 1) as board,
     ):
         for batch in _batches(samples, plan, run.step):
             if run.out_of_time():
@@ -139,7 +141,8 @@ def train(
             progress.advance(note=f"loss {run.mean_loss:.4f}")
             if run.step % plan.validate_every == 0 or run.step == plan.iterations:
                 run.validate(fabric, judged, held_out, description)
-                board.add_scalars("loss", {"training": run.mean_loss, "validation": run.validation_loss}, run.step)
+                board.add_scalar("loss/training", run.mean_loss, run.step)
+                board.add_scalar("loss/validation", run.validation_loss, run.step)
             elif run.step % 10 == 0:
                 board.add_scalar("loss/step", loss, run.step)
             if run.step % plan.checkpoint_every == 0:
@@ -157,6 +160,7 @@ class _Run:
         self.averaged = None if plan.average is None else deepcopy(net).requires_grad_(False)
         self.step, self.seconds, self.best, self.unimproved = 0, 0.0, float("inf"), 0
         self.mean_loss, self.validation_loss = 0.0, float("inf")
+        self.kept: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
         self._since = time.monotonic()
 
@@ -165,8 +169,8 @@ class _Run:
         return self.seconds + time.monotonic() - self._since
 
     def out_of_time(self) -> bool:
-        """Whether the minutes of the plan are over."""
-        return self.plan.minutes is not None and self.elapsed() >= 60 * self.plan.minutes
+        """Whether the minutes of the plan are over; not before there is a step to show for them."""
+        return self.plan.minutes is not None and self.step > 0 and self.elapsed() >= 60 * self.plan.minutes
 
     def out_of_patience(self) -> bool:
         """Whether the plan's number of validations in a row brought no improvement."""
@@ -187,7 +191,7 @@ class _Run:
             for batch in held_out:
                 moved = fabric.to_device(batch)
                 answer = model(moved["input"])
-                losses.append(float(_loss(answer, moved)))
+                losses.append(float(batch_loss(answer, moved)))
                 shown = shown or (batch, {name: value.float().sigmoid().cpu() for name, value in answer.items()})
         model.train()
         self.validation_loss = float(np.mean(losses))
@@ -200,8 +204,7 @@ class _Run:
             self.best, self.unimproved = self.validation_loss, 0
             kept = self.net if self.averaged is None else self.averaged
             weights = {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
-            torch.save({"weights": weights, "step": self.step}, self.folder / "best.new")
-            (self.folder / "best.new").replace(self.folder / "best.pt")
+            self.kept = {"weights": weights, "step": self.step}
         if shown is not None:
             draw_snapshot(self.folder / "snapshots.png", shown[0], shown[1], description, self.step)
 
@@ -214,6 +217,7 @@ class _Run:
             "optimiser": self.optimiser.state_dict(),
             "random": torch.get_rng_state(),
             "counters": counters,
+            "kept": self.kept,
             "rows": self.rows,
         }
         with atomic_file(self.folder / "state.pt") as partial:
@@ -230,7 +234,7 @@ class _Run:
             self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
-        self.rows = state["rows"]
+        self.kept, self.rows = state["kept"], state["rows"]
         for name, value in state["counters"].items():
             setattr(self, name, value)
         log.info("going on from step %d", self.step)
@@ -256,7 +260,7 @@ def _batches(samples: Samples, plan: TrainingPlan, first: int) -> Iterator[dict[
             batch_size=plan.batch,
             num_workers=plan.loaders,
             prefetch_factor=4 if plan.loaders else None,
-            collate_fn=_as_batch,
+            collate_fn=as_batch,
             worker_init_fn=_one_thread,
         )
     )
@@ -267,18 +271,19 @@ def _one_thread(_: int) -> None:
     threadpool_limits(1)
 
 
-def _as_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack samples; dictionaries of heads are stacked head by head."""
+def as_batch(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Stack the fields of samples as tensors; dictionaries of heads are stacked head by head."""
     first = samples[0]
     return {
-        name: _as_batch([sample[name] for sample in samples])
+        name: as_batch([sample[name] for sample in samples])
         if isinstance(first[name], dict)
         else torch.from_numpy(np.stack([sample[name] for sample in samples]))
         for name in first
     }
 
 
-def _loss(answer: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> torch.Tensor:
+def batch_loss(answer: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> torch.Tensor:
+    """The loss of a net's answer to a batch: the weighted sum over its heads."""
     losses = [
         LOSS_WEIGHTS[head] * LOSSES[head](value, batch["targets"][head], batch["weights"][head])
         for head, value in answer.items()
@@ -299,7 +304,7 @@ def _step(
     if plan.channels_last:
         batch["input"] = batch["input"].contiguous(memory_format=memory_format(batch["input"].ndim - 2))
     optimiser.zero_grad(set_to_none=True)
-    loss = _loss(model(batch["input"]), batch)
+    loss = batch_loss(model(batch["input"]), batch)
     fabric.backward(loss)
     if plan.clip is not None:
         fabric.clip_gradients(model, optimiser, max_norm=plan.clip)
@@ -322,9 +327,8 @@ def _finish(
 ) -> None:
     """Give the results their names; the working folder goes last, so that a kill in between costs nothing."""
     run.save()
-    best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
-    run.net.load_state_dict(best["weights"])
-    record = provenance("train", {**key, "step": best["step"], "validation_loss": run.best}, {}, run.elapsed())
+    run.net.load_state_dict(run.kept["weights"])
+    record = provenance("train", {**key, "step": run.kept["step"], "validation_loss": run.best}, {}, run.elapsed())
     save_net(outputs.checkpoint, run.net, description, record)
     with atomic_file(outputs.losses) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, restval="")
@@ -334,5 +338,5 @@ def _finish(
         shutil.copyfile(folder / "snapshots.png", partial)
     shutil.rmtree(outputs.tensorboard, ignore_errors=True)
     shutil.copytree(folder / "tensorboard", outputs.tensorboard)
-    log.info("best step %d: %s", best["step"], json.dumps({"validation_loss": run.best}))
+    log.info("best step %d: %s", run.kept["step"], json.dumps({"validation_loss": run.best}))
     shutil.rmtree(folder)

@@ -10,7 +10,7 @@ import torch
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
-from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
+from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net, scale_problems
 from sparse2dense.stages.nets import check_input
 from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
 from sparse2dense.stages.slicing import SectionData, read_sections
@@ -48,6 +48,7 @@ def train_sections(
     """
     _set_threads(threads)
     data = {volume: read_sections(folder) for volume, folder in sections.items()}
+    _refuse_mixed({volume: parts[0].voxel_size for volume, parts in data.items()})
     training, held_out = split_sections(data, validation)
     description = describe_net(settings, voxel_size=training[0].voxel_size)
     targets = _targets(description, settings)
@@ -108,6 +109,7 @@ def train_volume(
                 allowed="one shape",
                 remedy="give labels for the whole crop of raw that is imported",
             )
+    _refuse_mixed({name: raw.voxel_size for name, (raw, _, _) in zip(volumes, opened, strict=True)})
     description = describe_net(settings, voxel_size=opened[0][0].voxel_size)
     read = _open_descriptors(descriptors or {}, dict(zip(volumes, opened, strict=True)), description)
     targets = _targets(description, settings)
@@ -124,6 +126,12 @@ def train_volume(
         "descriptors": _identities(descriptors or {}),
     }
     train(description, samples, _fixed(judge, seed), _plan(settings, seed, threads), outputs, key=key)
+
+
+def _refuse_mixed(voxel_sizes: Mapping[str, Sequence[float]]) -> None:
+    """Refuse volumes that one net can't learn from."""
+    for problem in scale_problems(voxel_sizes):
+        raise problem
 
 
 def _open_descriptors(
@@ -174,12 +182,13 @@ def split_sections(
 
 
 def _part(section: SectionData, lower: bool) -> SectionData:
-    """The section with its mask cut to its lower rows, or to the rest."""
+    """The section with its mask and its scope cut to its lower rows, or to the rest: no object ends at the cut."""
     rows = np.flatnonzero(section.mask.any(axis=1))
     cut = int(rows[0] + (1 - VALIDATION_SHARE) * (rows[-1] + 1 - rows[0])) if len(rows) else 0
-    mask = section.mask.copy()
-    mask[slice(0, cut) if lower else slice(cut, None)] = 0
-    return replace(section, mask=mask)
+    mask, scope = section.mask.copy(), section.scope.copy()
+    for array in (mask, scope):
+        array[slice(0, cut) if lower else slice(cut, None)] = 0
+    return replace(section, mask=mask, scope=scope)
 
 
 def _fixed(samples: Samples, seed: int) -> list[Sample]:
