@@ -18,7 +18,14 @@ from sparse2dense.ops.phantom import PhantomSettings
 from sparse2dense.ops.schedules import SCHEDULES
 from sparse2dense.ops.synthetic import synthetic_labels
 from sparse2dense.stages.configuration import complete, key_table, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, threshold_names, used_nets
+from sparse2dense.stages.consistency import (
+    LIFT_INPUTS,
+    PREDICTED,
+    addresses,
+    threshold_names,
+    used_nets,
+    voxel_size_problems,
+)
 from sparse2dense.stages.evaluating import choose_threshold, count_overlaps
 from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
@@ -273,6 +280,19 @@ def test_contradictions_are_explained(changes: dict[str, Any], names: list[str])
     text = "\n".join(map(str, problems(config, SCHEMA)))
     assert all(name in text for name in names), text
     assert bool(text) == bool(names)
+
+
+def test_volumes_of_other_voxels_are_named_before_a_net_learns_from_them() -> None:
+    """Against the first annotated volume, wherever it stands; not where every net that sees images has learnt."""
+    config = complete(changed("volumes.unseen", TEST), SCHEMA)
+    sizes = {"unseen": [40, 6, 4], "fib": [40.0, 4.5, 4.0]}
+    (found,) = voxel_size_problems(config, sizes)
+    assert "volume unseen has voxels of (40, 6, 4) nm, but volume fib of (40.0, 4.5, 4.0)" in found.problem
+    assert not voxel_size_problems(config, {"unseen": [40, 5, 4.9], "fib": [40, 4.5, 4]})
+    assert not voxel_size_problems(config, {"unseen": [40, 6, 4]})
+    config["evaluate"]["tracks"] = ["pseudo"]
+    config["nets"]["2d"]["checkpoint"]["path"] = "trained.pt"
+    assert not voxel_size_problems(config, sizes)
 
 
 def test_series_of_addresses_is_spelled_out_and_a_path_wins() -> None:

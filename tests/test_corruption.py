@@ -41,6 +41,29 @@ def test_merges_join_touching_objects(seed: int) -> None:
         assert lost[0] not in found[z]
 
 
+@pytest.mark.parametrize("gap", [1, 2, 5])
+def test_a_merge_leaves_no_seam(gap: int) -> None:
+    """Background between the two, such as erosion leaves, goes to the object; other background stays."""
+    labels = np.zeros((1, 30, 40), np.uint64)
+    labels[0, 2:20, 3:15] = 2**63 + 1
+    labels[0, 2:20, 15 + gap : 34] = 2**63 + 2
+    found = corrupt(labels, np.random.default_rng(0), replace(NOTHING, tries=5, merge=1.0))[0]
+    joined = np.unique(found[2:20, 3:34])
+    assert len(joined) == 1 and joined[0] in (2**63 + 1, 2**63 + 2)
+    found[2:20, 3:34] = 0
+    assert not found.any()
+
+
+def test_a_merge_fills_nothing_behind_a_third_object() -> None:
+    """What lies between is what no other object lies between as well."""
+    labels = np.zeros((1, 9, 20), np.uint32)
+    labels[0, :, :5], labels[0, :4, 6:10], labels[0, 4:, 7:9], labels[0, 4:, 10:] = 1, 2, 3, 2
+    first, second = labels == 1, labels == 2
+    found = [corrupt(labels, np.random.default_rng(seed), replace(NOTHING, merge=1.0)) for seed in range(40)]
+    assert any((f[first] == f[second].max()).all() for f in found)
+    assert not any((f[0, 5:, 9] == f[0, 5:, 4]).any() for f in found)
+
+
 def test_artefacts_are_new_small_objects() -> None:
     labels = voronoi((12, 40, 41), 8)
     found = corrupt(labels, np.random.default_rng(2), replace(NOTHING, tries=3, artefact=1.0))

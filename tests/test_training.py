@@ -208,6 +208,36 @@ def test_every_voxel_of_a_synthetic_sample_is_known(kind: str) -> None:
         assert (sample.weights["affinities"] > 0).all()
 
 
+def test_errors_of_a_2d_net_are_in_the_input_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them the same targets and weights, to the bit, and another input."""
+    net = describe_net(LIFT, section_settings=SECTION)
+    settings = {"downsample": 1, "input_grow_boundary": 1, "grow_boundary": 0}
+    source = LiftSamples(net, (5, 17, 23), {"variant": "tessellation"}, settings)
+    wrong = [source.draw(np.random.default_rng(seed)) for seed in range(4)]
+    monkeypatch.setattr("sparse2dense.stages.samples.corrupt", lambda labels, _: labels)
+    monkeypatch.setattr("sparse2dense.stages.samples.degrade", lambda channels, *_, **__: channels)
+    for seed, sample in enumerate(wrong):
+        right = source.draw(np.random.default_rng(seed))
+        assert not np.array_equal(sample.input, right.input)
+        np.testing.assert_array_equal(sample.targets["affinities"], right.targets["affinities"])
+        np.testing.assert_array_equal(sample.weights["affinities"], right.weights["affinities"])
+
+
+def test_a_2d_net_sees_whole_objects_of_synthetic_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors at the rim of a sample are those of larger labels, as the window needs them."""
+    cut = []
+
+    def watched(labels: Any, sigma: Any, downsample: int, inner: Any) -> Any:
+        cut.extend((part.start, side - part.stop) for part, side in zip(inner[1:], labels.shape[1:], strict=True))
+        return np.zeros((6, 5, 16, 16), np.float32)
+
+    monkeypatch.setattr("sparse2dense.stages.samples.section_descriptors", watched)
+    net = describe_net(LIFT, section_settings=SECTION | {"sigma": [3.5, 5]})
+    settings = {"downsample": 2, "input_grow_boundary": 1, "grow_boundary": 0}
+    LiftSamples(net, (5, 16, 16), {"variant": "tessellation"}, settings).draw(np.random.default_rng(0))
+    assert cut == [(12, 12), (16, 16)]  # three sigma, in whole steps of the sampling
+
+
 def test_volume_net_trains_on_labelled_volumes(tmp_path: Path) -> None:
     """A 3D net trains on raw with labels; shapes that differ are refused by name."""
     shape = (20, 40, 44)
@@ -226,5 +256,11 @@ def test_volume_net_trains_on_labelled_volumes(tmp_path: Path) -> None:
     _, description = load_net(tmp_path / "net" / "checkpoint.pt")
     assert description.voxel_size == (40, 8.5, 8.5)
     short = create_volume(tmp_path / "short.zarr", (20, 40, 40), "uint8", voxel_size=(40, 8.5, 8.5))
+    finer = [
+        create_volume(tmp_path / f"finer_{path.name}", shape, "uint8", voxel_size=(40, 4, 4)).path for path in paths
+    ]
+    with pytest.raises(InputError, match=r"volume w has voxels of \(40.0, 4.0, 4.0\) nm, but volume v of"):
+        both = {"v": triple, "w": (finer[0], finer[1], finer[2])}
+        train_volume(both, outputs(tmp_path / "x"), settings=VOLUME, seed=0, threads=1)
     with pytest.raises(InputError, match="volume v"):
         train_volume({"v": (*triple[:2], short.path)}, outputs(tmp_path / "x"), settings=VOLUME, seed=0, threads=1)

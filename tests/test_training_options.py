@@ -1,6 +1,7 @@
 """How a net is trained: every option does what it says, and none keeps a killed training from going on exactly."""
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning_fabric import Fabric
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.averaging import average_weights
@@ -19,6 +21,7 @@ from sparse2dense.ops.unet import UNet
 from sparse2dense.stages import trainer
 from sparse2dense.stages.net_kinds import NetDescription, describe_net
 from sparse2dense.stages.nets import load_net
+from sparse2dense.stages.samples import Sample
 from sparse2dense.stages.trainer import train
 from sparse2dense.stages.training import train_lift
 from sparse2dense.stages.training_plan import TrainingPlan
@@ -119,6 +122,50 @@ def test_patience_ends_a_training_that_no_longer_improves(
     assert losses.step.max() == 6
     checkpoint = torch.load(tmp_path / "net/checkpoint.pt", weights_only=True)
     assert checkpoint["provenance"]["settings"]["step"] == 2
+
+
+class Failing(Interrupted):
+    """Samples whose process fails after so many draws."""
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """A sample, or the failure."""
+        if self.drawn == self.limit:
+            raise OSError("gone")
+        return super().draw(rng)
+
+
+def test_processes_that_load_samples_change_nothing(tmp_path: Path) -> None:
+    """Two of them, of which one fails, and two again: losses and weights are those of a training without any."""
+    whole = run(tmp_path / "whole")
+    with pytest.raises(OSError, match="gone"):
+        run(tmp_path / "broken", Failing(5), loaders=2)  # each draws every other batch: step 5 finds no sample
+    assert not (tmp_path / "broken").exists()
+    pd.testing.assert_frame_equal(run(tmp_path / "broken", loaders=2), whole)
+    a, b = (load_net(tmp_path / name / "checkpoint.pt")[0].state_dict() for name in ("whole", "broken"))
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_minutes_end_a_training_after_a_step(tmp_path: Path) -> None:
+    """Even where they were over before the first sample came, there is a net that was validated."""
+    losses = run(tmp_path / "net", minutes=1e-9)
+    assert losses.step.tolist() == [1]
+    assert losses.validation_loss.notna().all()
+    assert load_net(tmp_path / "net/checkpoint.pt")[1] == net()
+
+
+def test_what_an_abandoned_attempt_did_after_its_last_save_is_forgotten(tmp_path: Path) -> None:
+    """The best net is that of the recorded losses, and every step stands once in TensorBoard."""
+    options: dict[str, Any] = {"validate_every": 2}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "net", Interrupted(9), **options)  # saved after step 3, validated after 2 and 4
+    far = [replace(HELD_OUT[0], targets={name: 50 + target for name, target in HELD_OUT[0].targets.items()})]
+    train(net(), samples(painted()), far, TrainingPlan(**SHORT | options), outputs(tmp_path / "net"), key={})
+    losses = pd.read_csv(tmp_path / "net/losses.csv").set_index("step").validation_loss.dropna()
+    record = torch.load(tmp_path / "net/checkpoint.pt", weights_only=True)["provenance"]["settings"]
+    assert record["step"] == losses.idxmin() == 2
+    assert record["validation_loss"] == pytest.approx(losses[2])
+    events = EventAccumulator(str(tmp_path / "net/tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/validation")] == [2, 4, 6, 8, 10]
 
 
 def test_averaged_weights_are_validated_and_kept(tmp_path: Path, ended: dict[str, SimpleNamespace]) -> None:

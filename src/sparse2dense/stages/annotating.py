@@ -106,8 +106,8 @@ def annotate(
     source
         Painted labels for `draw="painted"`, dense truth for all else (z, y, x).
     labels, mask, scope
-        Volumes to write in the frame of `source`: ids (uint64), 1 where the annotation speaks (uint8), 1 where an object
-        that goes on would be labelled (uint8; said of sections that are annotated).
+        Volumes to write in the frame of `source`: ids (uint64), 1 where the annotation speaks (uint8), and 1 where an
+        object that goes on would be labelled (uint8; said of sections that are annotated).
     statistics_csv, totals_json
         Tables to write: a row per object (object, voxels, sections, first_section, last_section); their sums.
     draw, zero, sections, count, radius, objects, parts, part, seed, minimum_size
