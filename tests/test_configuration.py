@@ -285,10 +285,10 @@ def test_contradictions_are_explained(changes: dict[str, Any], names: list[str])
 def test_volumes_of_other_voxels_are_named_before_a_net_learns_from_them() -> None:
     """Against the first annotated volume, wherever it stands; not where every net that sees images has learnt."""
     config = complete(changed("volumes.unseen", TEST), SCHEMA)
-    sizes = {"unseen": [40, 6, 4], "fib": [40.0, 4.5, 4.0]}
+    sizes: dict[str, list[float]] = {"unseen": [40, 6, 4], "fib": [40.0, 4.5, 4.0]}
     (found,) = voxel_size_problems(config, sizes)
     assert "volume unseen has voxels of (40, 6, 4) nm, but volume fib of (40.0, 4.5, 4.0)" in found.problem
-    assert not voxel_size_problems(config, {"unseen": [40, 5, 4.9], "fib": [40, 4.5, 4]})
+    assert not voxel_size_problems(config, sizes | {"unseen": [40, 5, 4.9]})
     assert not voxel_size_problems(config, {"unseen": [40, 6, 4]})
     config["evaluate"]["tracks"] = ["pseudo"]
     config["nets"]["2d"]["checkpoint"]["path"] = "trained.pt"

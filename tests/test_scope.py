@@ -17,7 +17,7 @@ from sparse2dense.ops.unet import UNet
 from sparse2dense.stages.annotating import annotate
 from sparse2dense.stages.batch_targets import batch_targets
 from sparse2dense.stages.net_kinds import describe_net
-from sparse2dense.stages.samples import AnnotatedSamples, Sample, SectionSamples, Targets, VolumeSamples
+from sparse2dense.stages.samples import AnnotatedSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
 from sparse2dense.stages.slicing import SectionData, read_sections, slice_sections
 from sparse2dense.stages.trainer import as_batch, batch_loss
 from sparse2dense.stages.training import split_sections
@@ -49,7 +49,7 @@ def volume_samples(
     return VolumeSamples([triple], targets, (16, 12, 12), augmentation, [sections])
 
 
-def drawn(samples: VolumeSamples, count: int) -> Sequence[Sample]:
+def drawn(samples: Samples, count: int) -> Sequence[Sample]:
     """Samples of as many seeds."""
     return [samples.draw(np.random.default_rng(seed)) for seed in range(count)]
 
@@ -129,7 +129,7 @@ def test_only_paint_ends_an_object(
     names = ("labels", "mask", "scope", "counts.csv", "counts.json", "sections")
     paths = [tmp_path / "out" / name for name in names]
     annotate(source.path, *paths[:5], sections=[1], zero=zero, seed=4, **settings)
-    slice_sections(raw.path, *paths[:3], paths[5])
+    slice_sections(raw.path, paths[0], paths[1], paths[2], paths[5])
     assert knows_boundaries(section_samples(read_sections(paths[5])), 20) == (membrane or paint_ends_objects)
 
 

@@ -225,7 +225,7 @@ def test_errors_of_a_2d_net_are_in_the_input_alone(monkeypatch: pytest.MonkeyPat
 
 def test_a_2d_net_sees_whole_objects_of_synthetic_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptors at the rim of a sample are those of larger labels, as the window needs them."""
-    cut = []
+    cut: list[tuple[int, int]] = []
 
     def watched(labels: Any, sigma: Any, downsample: int, inner: Any) -> Any:
         cut.extend((part.start, side - part.stop) for part, side in zip(inner[1:], labels.shape[1:], strict=True))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.averaging import average_weights
