@@ -12,7 +12,7 @@ from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.graph import RegionGraph, region_graph
 from sparse2dense.stages import agglomerating
 from sparse2dense.stages.agglomerating import make_graph, make_lut, make_merge_tree, read_graph, read_merge_tree
-from sparse2dense.volumes import sorted_pieces, tables
+from sparse2dense.volumes import blockwise, sorted_pieces, tables
 from sparse2dense.volumes.tables import read_table, write_table
 from sparse2dense.volumes.volume import create_volume, open_volume
 from tests.voronoi import noisy_affinities, voronoi
@@ -41,8 +41,9 @@ def assert_equal_graphs(one: RegionGraph, two: RegionGraph) -> None:
 
 @pytest.mark.parametrize("kinds", [{}, {"histogram": True}, {"long_range": True}], ids=str)
 def test_the_graph_does_not_depend_on_blocks_or_workers(
-    volumes: tuple[Path, Path], tmp_path: Path, kinds: dict[str, Any]
+    volumes: tuple[Path, Path], tmp_path: Path, kinds: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(blockwise, "PATIENCE", 1e-9)
     whole = region_graph(open_volume(volumes[1])[...], open_volume(volumes[0])[...], offsets=OFFSETS, **kinds)
     assert len(whole) > 30
     for block, workers in (((9, 21, 23), 1), ((1, 21, 23), 1), ((4, 5, 7), 2), ((3, 32, 1), 1)):

@@ -63,7 +63,7 @@ def make_graph(
     block_shape
         Voxels (z, y, x) of a block.
     workers
-        Processes that work on blocks.
+        Processes that work on blocks, where there is work for them.
     part
         Extract this share of the blocks only, see `volumes.blockwise`.
 
@@ -103,7 +103,9 @@ def make_graph(
 
     key = {"record": record, "inputs": [identity(path) for path in (affinities, fragments)]}
     label = f"region graph {output.parent.name}"
-    run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
+    run_blockwise(
+        output, key, create, work, tiles, label=label, workers=workers, quick=True, conclude=conclude, part=part
+    )
 
 
 def write_graph(graphs: Iterable[RegionGraph], folder: Path, facts: Mapping[str, Any]) -> tuple[int, int]:
