@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks._ways import BLOCK, THRESHOLDS, WORKERS, Benchmark, judge, over
-from sparse2dense.stages.agglomerating import make_lut, make_merge_tree, read_partitions
+from sparse2dense.stages.agglomerating import make_luts, make_merge_tree, read_partitions
 from sparse2dense.stages.evaluating import count_overlaps, score_thresholds
 
 LIMIT = 1.3
@@ -27,8 +27,7 @@ def to_partitions(thresholds: Sequence[str], folder: Path) -> None:
 def to_luts(thresholds: Sequence[str], folder: Path) -> None:
     """Merge tree and look-up tables on disk."""
     make_merge_tree(folder / "graph", folder / "tree.parquet")
-    for threshold in thresholds:
-        make_lut(folder / "tree.parquet", folder / f"luts/{threshold}.parquet", threshold=threshold)
+    make_luts(folder / "tree.parquet", {threshold: folder / f"luts/{threshold}.parquet" for threshold in thresholds})
 
 
 def to_scores(thresholds: Sequence[str], folder: Path) -> None:

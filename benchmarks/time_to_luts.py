@@ -20,7 +20,7 @@ import waterz
 
 from benchmarks._ways import BLOCK, THRESHOLDS, WORKERS, Benchmark, judge, over
 from sparse2dense.ops.fragments import nearest_channels
-from sparse2dense.stages.agglomerating import make_graph, make_lut, make_merge_tree
+from sparse2dense.stages.agglomerating import make_graph, make_luts, make_merge_tree
 from sparse2dense.stages.segmenting import offsets_of
 from sparse2dense.volumes.tables import read_table
 from sparse2dense.volumes.volume import open_volume
@@ -37,8 +37,7 @@ def ours(folder: Path) -> None:
         folder / "affinities.zarr", folder / "fragments.zarr", folder / "graph", block_shape=BLOCK, workers=WORKERS
     )
     make_merge_tree(folder / "graph", folder / "tree.parquet")
-    for threshold in THRESHOLDS:
-        make_lut(folder / "tree.parquet", folder / f"luts/{threshold}.parquet", threshold=threshold)
+    make_luts(folder / "tree.parquet", {threshold: folder / f"luts/{threshold}.parquet" for threshold in THRESHOLDS})
 
 
 def recipe(folder: Path) -> None:

@@ -11,8 +11,15 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.graph import RegionGraph, region_graph
 from sparse2dense.stages import agglomerating
-from sparse2dense.stages.agglomerating import make_graph, make_lut, make_merge_tree, read_graph, read_merge_tree
-from sparse2dense.volumes import sorted_pieces, tables
+from sparse2dense.stages.agglomerating import (
+    make_graph,
+    make_lut,
+    make_luts,
+    make_merge_tree,
+    read_graph,
+    read_merge_tree,
+)
+from sparse2dense.volumes import blockwise, sorted_pieces, tables
 from sparse2dense.volumes.tables import read_table, write_table
 from sparse2dense.volumes.volume import create_volume, open_volume
 from tests.voronoi import noisy_affinities, voronoi
@@ -41,8 +48,9 @@ def assert_equal_graphs(one: RegionGraph, two: RegionGraph) -> None:
 
 @pytest.mark.parametrize("kinds", [{}, {"histogram": True}, {"long_range": True}], ids=str)
 def test_the_graph_does_not_depend_on_blocks_or_workers(
-    volumes: tuple[Path, Path], tmp_path: Path, kinds: dict[str, Any]
+    volumes: tuple[Path, Path], tmp_path: Path, kinds: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(blockwise, "PATIENCE", 1e-9)
     whole = region_graph(open_volume(volumes[1])[...], open_volume(volumes[0])[...], offsets=OFFSETS, **kinds)
     assert len(whole) > 30
     for block, workers in (((9, 21, 23), 1), ((1, 21, 23), 1), ((4, 5, 7), 2), ((3, 32, 1), 1)):
@@ -131,13 +139,15 @@ def test_a_look_up_table_is_the_cut_of_the_tree(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(agglomerating, "BATCH", batch)
     monkeypatch.setattr(tables, "BATCH", batch)
     write_table(tmp_path / "tree.parquet", whole, {})
-    segments = []
-    for threshold in ("-1", "0", str(score[20]), "0.5", "2"):
+    segments, thresholds = [], ("-1", "0", str(score[20]), "0.5", "2", "3")
+    make_luts(tmp_path / "tree.parquet", {threshold: tmp_path / threshold for threshold in reversed(thresholds)})
+    for threshold in thresholds:
         make_lut(tmp_path / "tree.parquet", tmp_path / "lut.parquet", threshold=threshold)
         fragment, segment = read_table(tmp_path / "lut.parquet", "fragment", "segment")
         known = MergeTree(np.sort(ids), into, ids[1:46], score)
         assert [fragment.tolist(), segment.tolist()] == [column.tolist() for column in known.cut(threshold)]
         assert fragment.dtype == segment.dtype == np.uint64
+        assert (tmp_path / threshold).read_bytes() == (tmp_path / "lut.parquet").read_bytes()
         segments.append(int(segment.max()))
     assert (segments[0], segments[-1]) == (60, 15)
     assert 15 < segments[2] < 60

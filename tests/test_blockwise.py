@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from sparse2dense.errors import InputError
+from sparse2dense.volumes import blockwise
 from sparse2dense.volumes.blockwise import BlockFailed, atomic_file, directory_output, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
 from sparse2dense.volumes.volume import create_volume, open_volume
@@ -179,6 +180,23 @@ def test_workers_write_what_one_process_writes(tmp_path: Path) -> None:
     one, two = (open_volume(tmp_path / name)[:] for name in ("1.zarr", "2.zarr"))
     np.testing.assert_array_equal(one, two)
     assert [one[tile.write].max() for tile in tiles] == [2**63 + tile.index for tile in tiles]
+
+
+@pytest.mark.parametrize(("patience", "processes"), [(60.0, 1), (1e-9, 2)])
+def test_workers_start_only_where_quick_blocks_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float, processes: int
+) -> None:
+    """What is quick is begun in this process, and ends in it when that is soon."""
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        (paths[0] / str(block.index)).write_text(str(os.getpid()))
+
+    monkeypatch.setattr(blockwise, "PATIENCE", patience)
+    output = tmp_path / "out.zarr"
+    assert run_blockwise(output, {}, create_folders, work, TILES[:2], label="test", workers=2, quick=True) == 2
+    found = content(output)
+    assert found["0"] == str(os.getpid())
+    assert len(set(found.values())) == processes
 
 
 def test_a_failure_in_a_worker_carries_its_traceback_and_finished_blocks_stay(tmp_path: Path) -> None:

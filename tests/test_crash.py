@@ -58,7 +58,7 @@ class Stage:
     arguments
         Other arguments.
     constants
-        Of modules, by module and name, that make blocks small.
+        Of modules, by module and name, that make blocks small, or have them computed in workers.
     """
 
     module: str
@@ -151,6 +151,7 @@ STAGES = {
             "affinities": inputs / "affinities.zarr", "fragments": inputs / "fragments.zarr", **BLOCKS,
             "histogram": True,
         },
+        {("sparse2dense.volumes.blockwise", "PATIENCE"): 1e-9},
     ),
     "segmentation": Stage(
         "segmenting", "write_segmentation", {"output": "0.5.zarr"},

@@ -1,11 +1,13 @@
 """Far affinities judge a partition as its segmentation would be judged, from one table of sums."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
-from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import affinities, axis_offsets, pair_slices
-from sparse2dense.ops.far_links import FarLinks, far_channels, far_links, merge_links
+from sparse2dense.ops.far_links import FarLinks, far_channels, far_links
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.volumes.grid import blocks, clip, within
 from tests.voronoi import noisy_affinities, voronoi
@@ -13,6 +15,7 @@ from tests.voronoi import noisy_affinities, voronoi
 SHAPE = (9, 22, 27)
 FAR = axis_offsets((2, 5, 7))
 HUGE = 2**63
+NAMES = ("u", "v", "pairs", "total")
 
 
 def cells(seed: int = 0) -> np.ndarray:
@@ -25,6 +28,16 @@ def cells(seed: int = 0) -> np.ndarray:
 def pairs_of(count: int) -> np.ndarray:
     """Return segments that hold two fragments each."""
     return np.repeat(np.arange(1, count), 2)[:count].astype(np.uint64)
+
+
+def summed(tables: Iterable[FarLinks]) -> Counter[tuple[int, int, str]]:
+    """Return the sums of tables of parts, per two fragments."""
+    sums: Counter[tuple[int, int, str]] = Counter()
+    for table in tables:
+        for u, v, pairs, total in zip(*(getattr(table, name).tolist() for name in NAMES), strict=True):
+            sums[u, v, "pairs"] += pairs
+            sums[u, v, "total"] += total
+    return sums
 
 
 def test_disagreement_is_that_of_the_segmentation() -> None:
@@ -73,27 +86,17 @@ def test_tables_of_blocks_add_up(block: tuple[int, ...]) -> None:
     for tile in blocks(SHAPE, block, (2, 5, 7)):
         read = clip(tile.read, SHAPE)
         parts.append(far_links(fragments[read], predicted[(slice(None), *read)], FAR, within(tile.write, read)))
-    merged = merge_links(reversed(parts))
-    assert merged.scale == whole.scale == 255
-    for name in ("u", "v", "pairs", "total"):
-        assert np.array_equal(getattr(merged, name), getattr(whole, name)), name
+    assert {part.scale for part in parts} == {whole.scale} == {255}
+    assert summed(parts) == summed([whole])
+    assert len(summed(parts)) == 2 * len(whole)
 
 
 def test_neither_nothing_nor_a_single_object_is_contradicted() -> None:
     for fragments in (np.zeros(SHAPE, np.uint64), np.full(SHAPE, HUGE, np.uint64)):
         links = far_links(fragments, np.zeros((3, *SHAPE), np.uint8), FAR)
-        assert len(links) == len(merge_links([links, links])) == 0
+        assert len(links) == 0
         ids = np.unique(fragments[fragments > 0])
         assert np.isnan(links.disagreement(ids, ids)).all()
-
-
-def test_parts_of_different_types_are_refused() -> None:
-    none = np.zeros(0, np.uint64)
-    tables = [FarLinks(none, none, none.astype(np.int64), none.astype(np.int64), scale) for scale in (255, 65535)]
-    with pytest.raises(InputError, match="2 tables of links with 2 scales"):
-        merge_links(tables)
-    with pytest.raises(InputError, match="0 tables"):
-        merge_links([])
 
 
 def test_far_is_at_least_half_as_far_as_the_farthest_in_nm() -> None:

@@ -1,7 +1,6 @@
 """Hierarchical agglomeration of a region graph: run once, its history is a tree that every threshold cuts."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +13,7 @@ from sparse2dense.ops.graph import RegionGraph
 from sparse2dense.ops.merging import bin_type, contact_type, merges
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 
-__all__ = ["MergeTree", "connected", "merge_tree"]
+__all__ = ["MergeTree", "Sets", "merge_tree"]
 
 QUANTILES = (10, 25, 50, 75, 90)
 INT32 = 2**31 - 1
@@ -49,7 +48,9 @@ class MergeTree:
         """
         done = int(np.searchsorted(self._reached, float(threshold_name(threshold)), side="left"))
         a, b = self._places
-        return self.fragments, connected(len(self.fragments), [(a[:done], b[:done])]).astype(np.uint64)
+        sets = Sets(len(self.fragments))
+        sets.join(a[:done], b[:done])
+        return self.fragments, sets.numbers(last=True).astype(np.uint64)
 
     @cached_property
     def _reached(self) -> NDArray[np.float64]:
@@ -62,27 +63,30 @@ class MergeTree:
         return np.searchsorted(self.fragments, self.a), np.searchsorted(self.fragments, self.b)
 
 
-def connected(
-    count: int, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]
-) -> NDArray[np.int32] | NDArray[np.int64]:
-    """Number the sets of 0..count - 1 that pairs connect 1..K, in the order of their smallest member.
+class Sets:
+    """Disjoint sets of 0..count - 1, each member alone at first (union-find, Tarjan 1975).
 
     Parameters
     ----------
     count
         Of the members of all sets.
-    pairs
-        Members that are in one set, in any number of pieces; no more than one is held at a time.
-
-    Returns
-    -------
-    int32, or int64 where there are too many: the number of the set of each member.
     """
-    numbers = np.arange(count, dtype=_integer(count))
-    for a, b in pairs:
-        _join(numbers, a, b)
-    _number(numbers)
-    return numbers
+
+    def __init__(self, count: int) -> None:
+        self._parents: NDArray[np.signedinteger] = np.arange(count, dtype=_integer(count))
+
+    def join(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> None:
+        """Make the sets of the two members of each pair one."""
+        _join(self._parents, a, b)
+
+    def numbers(self, last: bool = False) -> NDArray[np.signedinteger]:
+        """Return the set of each member, 1..K in the order of their smallest; int32, or int64 where too many.
+
+        The `last` time it is written over what is known of the sets, and takes no memory besides.
+        """
+        numbers = self._parents if last else self._parents.copy()
+        _number(numbers)
+        return numbers
 
 
 @numba.njit(cache=True)

@@ -60,16 +60,16 @@ def _with_room(table: Table, more: int, expected: int) -> Table:
 
 
 @numba.njit(cache=True)
-def _add_line(here, there, step, affinity, low, high, column, unit, scale, table, levels, level_count):  # type: ignore[no-untyped-def]
-    """Add the pairs of here[x] and there[x + step]; return whether all affinities are from 0 to 1.
+def _add_line(here, there, affinity, column, unit, scale, table, levels, level_count):  # type: ignore[no-untyped-def]
+    """Add the pairs of here[x] and there[x]; return whether all affinities are from 0 to 1.
 
     The pairs of voxels with themselves, in column -1, are counted in column 0 of a row of their own.
     """
     slots, rows, used = table
     own, mask, place = column < 0, slots.size - 1, 2 + max(column, 0)
     first, second, row, count, total = np.uint64(0), np.uint64(0), np.int64(0), np.uint64(0), np.uint64(0)
-    for x in range(low, high):
-        a, b = np.uint64(here[x]), np.uint64(there[x + step])
+    for x in range(here.size):
+        a, b = np.uint64(here[x]), np.uint64(there[x])
         if a == 0 or b == 0 or (a == b) != own:
             continue
         a, b = min(a, b), max(a, b)
@@ -121,8 +121,8 @@ def _add_lines(labels, affinities, links, low, high, line, unit, scale, table, l
                 continue
             first, end = max(low[2], -dx), min(high[2], width - dx)
             if first < end and not _add_line(
-                labels[z, y], labels[z + dz, y + dy], dx, affinities[channel, z, y], first, end, column, unit, scale,
-                table, levels, level_count,
+                labels[z, y, first:end], labels[z + dz, y + dy, first + dx : end + dx],
+                affinities[channel, z, y, first:end], column, unit, scale, table, levels, level_count,
             ):  # fmt: skip
                 return -1
         line += 1

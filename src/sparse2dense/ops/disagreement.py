@@ -5,7 +5,7 @@ the prediction was unsure or the segmentation is wrong. Both are compared as num
 of a block's own, so that errors of blocks, objects and segmentations can be compared.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +25,6 @@ __all__ = [
     "descriptor_error",
     "descriptor_halo",
     "mean_errors",
-    "merge_disagreements",
     "sum_errors",
 ]
 
@@ -251,17 +250,4 @@ def sum_errors(
     section = np.repeat(sections, np.count_nonzero(counts, axis=(1, 2)))
     whole = np.rint(error[counts].astype(np.float64) / UNIT).astype(np.int64)
     keys, sums = sum_rows([segmentation[counts].astype(np.uint64), section], [whole, np.ones(len(whole), np.int64)])
-    return Disagreement(*keys, *sums)
-
-
-def merge_disagreements(parts: Iterable[Disagreement]) -> Disagreement:
-    """Add up the tables of disjoint parts of a volume: the result is the table of the whole, in any order."""
-    tables = list(parts)
-    if not tables:
-        none = np.zeros(0, np.int64)
-        return Disagreement(none.astype(np.uint64), none, none, none)
-    label, section, error, voxels = (
-        np.concatenate([getattr(table, name) for table in tables]) for name in ("label", "section", "error", "voxels")
-    )
-    keys, sums = sum_rows([label, section], [error, voxels])
     return Disagreement(*keys, *sums)

@@ -6,20 +6,18 @@ across a boundary had no say in it. How far they contradict a partition is known
 table of sums per pair of fragments; nothing is segmented.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import check_offsets
 from sparse2dense.ops.contact_sums import contact_sums
 from sparse2dense.ops.graph import compilable, corners
 from sparse2dense.ops.overlaps import look_up
-from sparse2dense.ops.row_sums import sum_rows
 
-__all__ = ["FarLinks", "far_channels", "far_links", "merge_links"]
+__all__ = ["FarLinks", "far_channels", "far_links"]
 
 
 @dataclass(frozen=True)
@@ -111,23 +109,3 @@ def far_links(
     pairs, sums, _ = contact_sums(labels, values, np.array(rows, np.int64), low, high, scale, 2, False)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return FarLinks(pairs[order, 0], pairs[order, 1], sums[order, 0], sums[order, 1], scale)
-
-
-def merge_links(parts: Iterable[FarLinks]) -> FarLinks:
-    """Add up the tables of disjoint parts of a volume: the result is the table of the whole, in any order.
-
-    Raises InputError when there are none, or their scales differ.
-    """
-    tables = list(parts)
-    scales = {table.scale for table in tables}
-    if len(scales) != 1:
-        raise InputError(
-            f"{len(tables)} tables of links with {len(scales)} scales",
-            allowed="at least one table, all of affinities of one type",
-            remedy="count all parts of the volume in the same affinities",
-        )
-    u, v, pairs, total = (
-        np.concatenate([getattr(table, name) for table in tables]) for name in ("u", "v", "pairs", "total")
-    )
-    (u, v), (pairs, total) = sum_rows([u, v], [pairs, total])
-    return FarLinks(u, v, pairs, total, scales.pop())

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse2dense.ops.agglomeration import MergeTree, connected, merge_tree
+from sparse2dense.ops.agglomeration import MergeTree, Sets, merge_tree
 from sparse2dense.ops.fragments import nearest_channels
 from sparse2dense.ops.graph import RegionGraph, region_graph, scale_of
 from sparse2dense.ops.mutex_sweep import MutexSweep
@@ -31,7 +32,7 @@ from sparse2dense.volumes.tables import (
 )
 from sparse2dense.volumes.volume import open_beside, open_volume
 
-__all__ = ["make_graph", "make_lut", "make_merge_tree", "read_graph", "read_merge_tree", "read_partitions"]
+__all__ = ["make_graph", "make_lut", "make_luts", "make_merge_tree", "read_graph", "read_merge_tree", "read_partitions"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def make_graph(
     block_shape
         Voxels (z, y, x) of a block.
     workers
-        Processes that work on blocks.
+        Processes that work on blocks, where there is work for them.
     part
         Extract this share of the blocks only, see `volumes.blockwise`.
 
@@ -103,7 +104,9 @@ def make_graph(
 
     key = {"record": record, "inputs": [identity(path) for path in (affinities, fragments)]}
     label = f"region graph {output.parent.name}"
-    run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
+    run_blockwise(
+        output, key, create, work, tiles, label=label, workers=workers, quick=True, conclude=conclude, part=part
+    )
 
 
 def write_graph(graphs: Iterable[RegionGraph], folder: Path, facts: Mapping[str, Any]) -> tuple[int, int]:
@@ -218,40 +221,62 @@ def read_partitions(path: Path, repulsion: float = 0.0) -> MergeTree | MutexSwee
 
 
 def make_lut(source: Path, output: Path, *, threshold: Threshold, repulsion: float = 0.0) -> None:
-    """Write the segment of every fragment at a threshold.
+    """Write the segment of every fragment at a threshold: `make_luts` for one."""
+    make_luts(source, {threshold: output}, repulsion=repulsion)
+
+
+def make_luts(source: Path, outputs: Mapping[Threshold, Path], *, repulsion: float = 0.0) -> None:
+    """Write the segment of every fragment at every threshold, in one pass over the merges.
 
     Parameters
     ----------
     source, repulsion
         As in `read_partitions`.
-    output
-        Parquet file of the columns fragment and segment (uint64), ordered by fragment; segments are 1..K.
-    threshold
-        Its exact decimal goes into the metadata.
+    outputs
+        For every threshold the Parquet file of the columns fragment and segment (uint64), ordered by fragment; segments
+        are 1..K. The exact decimal of the threshold goes into the metadata.
     """
-    name = threshold_name(threshold)
-    fragments, segments = (
-        MutexSweep(read_graph(source), repulsion).cut(name) if source.is_dir() else _cut(source, float(name))
+    files = {threshold_name(threshold): path for threshold, path in outputs.items()}
+    names = sorted(files, key=float)
+    cuts = (
+        map(MutexSweep(read_graph(source), repulsion).cut, names)
+        if source.is_dir()
+        else _cuts(source, list(map(float, names)))
     )
-    record = provenance("make_lut", {"threshold": name, "repulsion": repulsion}, {"source": source})
-    with growing_table(output, {"threshold": name, "provenance": record}) as append:
+    for name in names:
+        record = provenance("make_lut", {"threshold": name, "repulsion": repulsion}, {"source": source})
+        # not as a variable, so that one is gone before the next is made
+        _write_lut(files[name], *next(cuts), {"threshold": name, "provenance": record})
+
+
+def _write_lut(
+    output: Path, fragments: NDArray[np.uint64], segments: NDArray[np.integer], facts: Mapping[str, Any]
+) -> None:
+    with growing_table(output, facts) as append:
         for start in range(0, max(1, len(fragments)), BATCH):
             some = slice(start, start + BATCH)
             append({"fragment": fragments[some], "segment": segments[some].astype(np.uint64)})
     log.info("%s: %d fragments in %d segments", output, len(fragments), segments.max(initial=0))
 
 
-def _cut(tree: Path, threshold: float) -> tuple[NDArray[np.uint64], NDArray[np.integer]]:
-    """Return what `MergeTree.cut` does, in 16 bytes per fragment: merges are taken from disk a few at a time."""
+def _cuts(tree: Path, thresholds: Sequence[float]) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.integer]]]:
+    """Yield what `MergeTree.cut` returns at ascending thresholds, in 16 bytes per fragment.
+
+    Merges are taken from disk a few at a time, once for all thresholds.
+    """
     fragments = _fragments(tree)
-
-    def merges() -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        for a, b, score in table_batches(tree, "a", "b", "score"):
-            # fragments that never merge are rows too
-            reached = np.flatnonzero((score >= threshold) & (a != b))
-            end = reached[0] if len(reached) else len(a)
-            yield np.searchsorted(fragments, a[:end]), np.searchsorted(fragments, b[:end])
-            if len(reached):
-                return
-
-    return fragments, connected(len(fragments), merges())
+    places = partial(np.searchsorted, fragments)
+    sets, left = Sets(len(fragments)), thresholds
+    for a, b, score in table_batches(tree, "a", "b", "score"):
+        # the merges before have reached none of those that are left
+        ends, start = np.searchsorted(np.maximum.accumulate(score), left), 0
+        for end in ends[ends < len(score)].tolist():
+            sets.join(places(a[start:end]), places(b[start:end]))
+            start, left = end, left[1:]
+            yield fragments, sets.numbers(last=not left)
+        if not left:
+            return
+        sets.join(places(a[start:]), places(b[start:]))
+    while left:
+        left = left[1:]
+        yield fragments, sets.numbers(last=not left)

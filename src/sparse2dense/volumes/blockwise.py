@@ -8,6 +8,7 @@ into the same place; one more job then finds all of them done and finishes.
 
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -38,6 +39,8 @@ Part = tuple[int, int]
 MANIFEST = ".blockwise"
 NEVER = 10 * 365 * 24 * 3600.0
 """Seconds; daisy's own limit of 600 s for a block would kill slow blocks."""
+PATIENCE = 3.0
+"""Seconds of quick work that this process does alone: two workers, each 1.6 s in starting, would not end it sooner."""
 
 
 class BlockFailed(RuntimeError):
@@ -165,6 +168,7 @@ def run_blockwise(
     *,
     label: str,
     workers: int = 1,
+    quick: bool = False,
     conclude: Callable[[Sequence[Path]], None] | None = None,
     part: Part | None = None,
 ) -> int:
@@ -190,6 +194,9 @@ def run_blockwise(
         Names the work in progress bar and log.
     workers
         1 computes in this process (as it must be for a GPU); more start that many processes.
+    quick
+        A block takes no longer than the start of a process. So the first is computed in this one, and as many as it
+        takes until workers are seen to pay.
     conclude
         Looks at the finished work, or puts it together, before it gets its name; raises what is wrong with it. A kill
         in its midst calls it again on what it left.
@@ -219,10 +226,11 @@ def run_blockwise(
     done = manifest.done()
     left = [block for block in mine if block.index not in done]
     with manifest.attempt(part), Progress(label, len(mine), len(mine) - len(left)) as progress:
-        if workers == 1 or len(left) < 2:
-            compute_here(manifest, work, left, progress)
-        else:
-            compute_in_workers(manifest, work, left, progress, min(workers, len(left)))
+        alone = workers == 1 or len(left) < 2
+        patience = math.inf if alone else PATIENCE if quick else 0.0
+        rest = compute_here(manifest, work, left, progress, patience)
+        if rest:
+            compute_in_workers(manifest, work, rest, progress, min(workers, len(rest)))
     if part is None:
         manifest.sweep()
         if conclude is not None:
@@ -242,9 +250,18 @@ def share(blocks: Sequence[Block], part: Part) -> Sequence[Block]:
     return blocks[len(blocks) * number // parts : len(blocks) * (number + 1) // parts]
 
 
-def compute_here(manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress) -> None:
-    """Compute blocks one after another in this process; stop at the first failure."""
-    for block in left:
+def compute_here(
+    manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress, patience: float
+) -> Sequence[Block]:
+    """Compute blocks one after another in this process while what is left would take no more than `patience` seconds.
+
+    Returns the blocks that are left, all if there is no patience; stops at the first failure.
+    """
+    start = time.perf_counter()
+    for done, block in enumerate(left):
+        seconds = (time.perf_counter() - start) / done * (len(left) - done) if done else 0.0
+        if patience <= seconds:
+            return left[done:]
         try:
             work(manifest.partials, block)
         except InputError:
@@ -253,6 +270,7 @@ def compute_here(manifest: Manifest, work: Work, left: Sequence[Block], progress
             raise BlockFailed(failure(block, traceback.format_exc())) from error
         manifest.mark(block)
         progress.advance()
+    return []
 
 
 def compute_in_workers(manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress, workers: int) -> None:
