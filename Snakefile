@@ -32,6 +32,8 @@ wildcard_constraints:
     track=either(["pseudo", *BOOTSTRAPPED, "baseline"]),
     threshold=r"best|chosen|agreeing|\d+|\d+\.\d*[1-9]",
     part=r"\d+-of-\d+",
+    # Empty for sections across z.
+    across=r"|\.[yx]",
 
 
 include: "workflow/rules/data.smk"

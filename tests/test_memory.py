@@ -122,6 +122,21 @@ def test_flips_and_members_need_more_memory() -> None:
     assert several.block_bytes > once.block_bytes
 
 
+def test_sections_across_an_axis_need_their_context_around_it() -> None:
+    """A job predicts one stack; the halo turns with it, and the 2D-to-3D net needs the largest and a sum besides."""
+    full = config(predict={"orientations": ["z", "y", "x"]})
+    plans = [plan for plan in block_plans(FOUND, full) if plan.volume == "lab"]
+    stacks = {plan.across: plan for plan in plans if plan.rule == "predict_2d_part"}
+    assert {axis: plan.halo for axis, plan in stacks.items()} == {"z": (1, 44, 44), "y": (44, 1, 44), "x": (44, 44, 1)}
+    assert stacks["y"].net_bytes < stacks["z"].net_bytes, "sections of 256 x 64 voxels instead of 256 x 256"
+    (lifted,) = [plan for plan in plans if plan.rule == "predict_2d_to_3d_part"]
+    (once,) = [plan for plan in block_plans(FOUND, config()) if (plan.volume, plan.rule) == ("lab", lifted.rule)]
+    assert len(set(lifted.halo)) == 1
+    assert max(once.halo) == lifted.halo[0] > once.halo[0]
+    assert lifted.block_bytes >= once.block_bytes + 4 * 9 * 64 * 256 * 256
+    assert not {plan.across for plan in plans if not plan.rule.startswith("predict_2d")} - {"z"}
+
+
 @pytest.mark.parametrize("method", ["watershed", "mutex"])
 def test_a_block_too_large_is_refused_with_one_that_fits(method: str) -> None:
     segment = {"block": [512, 1024, 1024], "fragments": {"method": method}}

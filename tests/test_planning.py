@@ -149,6 +149,24 @@ def test_a_reused_net_is_said_to_be_one() -> None:
     assert "\n3d: " not in plan
 
 
+def test_sections_across_several_axes_are_said() -> None:
+    """Each stack has a row of its own; blocks are multiples of the pooling along the axes that it lies along."""
+    full = config(predict={"orientations": ["x", "z"], "block": [16, 100, 130]})
+    plan = text(full)
+    assert "sections      across z and x: 2 stacks of every volume" in block_of(plan, "2d: ")
+    assert "across z and x: the mean of what it makes of 2 stacks" in block_of(plan, "2d_to_3d: ")
+    assert "sections      " not in block_of(plan, "3d: ") + text(config())
+    for name in ("lab: ", "large: "):
+        rows = re.findall(r"^  (predict_2d\S*(?: across \w)?)  ", block_of(plan, name), re.MULTILINE)
+        assert rows == ["predict_2d", "predict_2d across x", "predict_2d_to_3d"]
+    large = block_of(plan, "large: ")
+    said = dict(re.findall(r"^  ([\w ]+): .*, and multiples of the total pooling (.*)$", large, re.MULTILINE))
+    # sections are pooled by 6 along y and 4 along x, which across x are z and y; the 2D-to-3D net by 2, 4 and 6
+    assert said["predict_2d"] == "1 x 6 x 4"
+    assert said["predict_2d across x"] == "6 x 4 x 1"
+    assert said["predict_2d_to_3d"] == "4 x 12 x 6"
+
+
 def test_views_and_members_are_said() -> None:
     """How many predictions are averaged, and by how much blocks grow for them."""
     full = config(predict={"flips": ["z", "y"], "transpose": True})

@@ -271,6 +271,37 @@ def test_the_plan_is_shown_whenever_it_is_asked_for(tmp_path: Path) -> None:
     assert "bare: 18 x 52 x 60 voxels" in snakemake(tmp_path, "plan", configfiles=(TINY, change)).text
 
 
+def test_every_stack_of_sections_is_predicted_and_lifted(tmp_path: Path) -> None:
+    """Jobs of its own predict each, shared where asked; the 2D-to-3D net reads all, and nothing else changes."""
+    change = written(tmp_path, {"predict": {"orientations": ["z", "y", "x"]}, "volumes": {"held_out": {"jobs": 2}}})
+    jobs = planned(snakemake(tmp_path, "--dry-run", configfiles=(TINY, change)))
+    folder = "results/tiny/held_out/pseudo"
+    stacks = {axis: {f"{folder}/stacked_{name}{axis}.zarr" for name in ("affinities", "descriptors")}
+              for axis in ("", ".y", ".x")}  # fmt: skip
+    made = {job.outputs: job for job in jobs}
+    for axis, files in stacks.items():
+        records = {f"{folder}/stacked_affinities{axis}.zarr.parts/{part}-of-2.json" for part in range(2)}
+        assert made[frozenset(files)].rule == "predict_2d"
+        assert records <= made[frozenset(files)].inputs
+        assert {made[frozenset({record})].rule for record in records} == {"predict_2d_part"}
+    lifted = made[frozenset({f"{folder}/affinities.zarr"})].inputs
+    assert {path for path in lifted if "stacked" in path} == set.union(*stacks.values())
+    readers = {job.rule for job in jobs if (stacks[".y"] | stacks[".x"]) & job.inputs}
+    assert readers == {"predict_2d_to_3d", "predict_2d_to_3d_part"}
+    assert sum(job.rule == "train_2d" for job in jobs) == 1
+    outcome = snakemake(tmp_path, "plan", configfiles=(TINY, change))
+    assert "predict_2d across y" in outcome.text
+    assert "across z, y and x: 3 stacks of every volume" in outcome.text
+
+
+def test_sections_across_flat_voxels_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    flat = {"phantom": {"shape": [18, 52, 50], "voxel_size": [30, 8, 8]}}
+    change = written(tmp_path, {"predict": {"orientations": ["z", "x"]}, "volumes": {"bare": flat}})
+    outcome = snakemake(tmp_path, "--dry-run", configfiles=(TINY, change), check=False)
+    assert outcome.status != 0
+    assert "`predict.orientations` is ['z', 'x'], and volume bare has voxels of [30, 8, 8] nm" in outcome.text
+
+
 def test_every_member_of_an_ensemble_is_trained(tmp_path: Path) -> None:
     """`members` nets are trained, the first under the name of a single one, and all are read by the prediction."""
     nets = {"2d": {"members": 3}, "3d": {"members": 2}}

@@ -7,12 +7,14 @@ from dataclasses import asdict
 from snakemake.io import IOFile
 
 from sparse2dense.ops.thresholds import threshold_name
+from sparse2dense.ops.views import ORIENTATIONS
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, member_names, threshold_names
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.memory import SHARED, Allowance, memory_problems, this_machine
 from sparse2dense.stages.net_kinds import KINDS
+from sparse2dense.stages.orienting import stack_name
 from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.rounds import bootstrapped_tracks, run_tracks
 from sparse2dense.stages.scattering import part_records
@@ -53,7 +55,13 @@ MUTEX = config["segment"]["method"] == "mutex"
 PARTITIONS = "<results>/{volume}/{track}/" + ("graph" if MUTEX else "merge_tree.parquet")
 PREDICTED_2D = PREDICTED[config["nets"]["2d"]["kind"]]
 PREDICTED_3D = PREDICTED[config["nets"]["3d"]["kind"]]
-LIFTED = LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]]
+# What the 2D-to-3D net reads, of sections across every axis that is wanted.
+LIFTED = [
+    stack_name(name, axis)
+    for axis in ORIENTATIONS
+    if axis in config["predict"]["orientations"]
+    for name in LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]]
+]
 READ_3D = list(KINDS[config["nets"]["3d"]["kind"]].inputs)
 PATHS_3D = [f"<results>/{{volume}}/{'' if name == 'raw' else '{track}/'}{name}.zarr" for name in READ_3D]
 # Whether the 3D net of a track reads what a first one, `3d_lsd`, predicts.
@@ -304,7 +312,8 @@ def fragment_settings():
 
 def prediction_settings():
     """How volumes are predicted: the keys that the library knows."""
-    return {"block_shape" if key == "block" else key: value for key, value in config["predict"].items()}
+    names = {"block": "block_shape", "flips": "flips", "transpose": "transpose"}
+    return {name: config["predict"][key] for key, name in names.items()}
 
 
 def threshold_file(wildcards):

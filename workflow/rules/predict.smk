@@ -2,17 +2,17 @@
 
 
 rule predict_2d:
-    """Predict every section of a volume with the 2D net, stacked along z."""
+    """Predict every section of a volume with the 2D net, stacked along the axis they lie across."""
     input:
         volumes=["<results>/{volume}/raw.zarr"],
         checkpoint=checkpoint_files("2d"),
-        parts=parts(f"<results>/{{volume}}/pseudo/stacked_{PREDICTED_2D[0]}.zarr"),
+        parts=parts(f"<results>/{{volume}}/pseudo/stacked_{PREDICTED_2D[0]}{{across}}.zarr"),
     output:
-        [directory(f"<results>/{{volume}}/pseudo/stacked_{name}.zarr") for name in PREDICTED_2D],
+        [directory(f"<results>/{{volume}}/pseudo/stacked_{name}{{across}}.zarr") for name in PREDICTED_2D],
     log:
-        "<logs>/predict_2d/{volume}.log",
+        "<logs>/predict_2d/{volume}{across}.log",
     benchmark:
-        "<benchmarks>/predict_2d/{volume}.tsv"
+        "<benchmarks>/predict_2d/{volume}{across}.tsv"
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 8
@@ -23,8 +23,8 @@ rule predict_2d:
     params:
         code=code_hash("stages.predicting"),
         inputs=["raw"],
-        outputs={name: f"stacked_{name}.zarr" for name in PREDICTED_2D},
-        how=prediction_settings(),
+        outputs=lambda wildcards: {name: f"stacked_{name}{wildcards.across}.zarr" for name in PREDICTED_2D},
+        how=lambda wildcards: prediction_settings() | {"across": wildcards.across[1:] or "z"},
     script:
         "../scripts/predict.py"
 
@@ -34,15 +34,15 @@ use rule predict_2d as predict_2d_part with:
         volumes=["<results>/{volume}/raw.zarr"],
         checkpoint=checkpoint_files("2d"),
     output:
-        temp(f"<results>/{{volume}}/pseudo/stacked_{PREDICTED_2D[0]}.zarr.parts/{{part}}.json"),
+        temp(f"<results>/{{volume}}/pseudo/stacked_{PREDICTED_2D[0]}{{across}}.zarr.parts/{{part}}.json"),
     log:
-        "<logs>/predict_2d/{volume}.{part}.log",
+        "<logs>/predict_2d/{volume}{across}.{part}.log",
     benchmark:
-        "<benchmarks>/predict_2d/{volume}.{part}.tsv"
+        "<benchmarks>/predict_2d/{volume}{across}.{part}.tsv"
 
 
 rule predict_2d_to_3d:
-    """Turn stacked 2D predictions into 3D affinities."""
+    """Turn stacked 2D predictions into 3D affinities, the mean where there are several stacks."""
     input:
         volumes=[f"<results>/{{volume}}/pseudo/stacked_{name}.zarr" for name in LIFTED],
         checkpoint=checkpoint_files("2d_to_3d"),

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from sparse2dense.ops.descriptors import descriptor_channels
 
-__all__ = ["UNTURNED", "Place", "View", "affinity_places", "complement", "descriptor_places", "flipped_views"]
+__all__ = [
+    "ORIENTATIONS", "UNTURNED", "Place", "View", "affinity_places", "complement", "descriptor_places", "flipped_views",
+]  # fmt: skip
 
 Box = tuple[slice, ...]
 LETTERS = "zyx"
@@ -80,12 +82,23 @@ class View:
             step[axis] = -int(length) if self.mirrored[axis] else int(length)
         return tuple(step)
 
+    def seen(self, step: Sequence[int]) -> tuple[int, ...]:
+        """The step in the view that `step`, a step in the volume, is; the inverse of `step`."""
+        return tuple(-int(step[axis]) if self.mirrored[axis] else int(step[axis]) for axis in self.axes)
+
     def _flipped(self, values: NDArray) -> NDArray:
         return np.flip(values, tuple(axis - 3 for axis, backwards in enumerate(self.mirrored) if backwards))
 
 
 UNTURNED = View()
 """The volume as it is."""
+
+ORIENTATIONS = {"z": UNTURNED, "y": View((1, 2, 0)), "x": View((2, 0, 1))}
+"""Views whose sections lie across each axis of the volume.
+
+The axes follow each other in the same cycle in all of them, so none is a mirror image of another, and a volume whose
+axes are moved on by one has the same three.
+"""
 
 
 def flipped_views(axes: Sequence[int], transpose: bool = False) -> list[View]:

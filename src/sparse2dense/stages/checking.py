@@ -10,6 +10,7 @@ from typing import Any
 from sparse2dense.errors import InputError
 from sparse2dense.stages.importing import ImportPlan, check_source, plan_import
 from sparse2dense.stages.memory import block_plans
+from sparse2dense.stages.orienting import orientation_problems
 from sparse2dense.stages.reusing import local_problems
 from sparse2dense.volumes.blockwise import atomic_file
 
@@ -59,6 +60,8 @@ def input_problems(config: Mapping[str, Any]) -> tuple[list[InputError], dict[st
         facts, wrong = image_facts(volume)
         problems += [named(name, "raw", problem) for problem in wrong]
         plan = facts.pop("plan", None)
+        size = facts.get("voxel_size") or volume["raw"]["voxel_size"]  # of a download, if it is stated
+        problems += orientation_problems(name, config["predict"]["orientations"], size) if size else []
         problems += label_problems(name, volume, plan)
         if "shape" in facts:
             found[name] = {"role": volume["role"], **facts}

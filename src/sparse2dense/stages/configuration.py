@@ -192,7 +192,8 @@ def kind_in_words(kind: str, schema: Schema, root: Schema) -> str:
         least, most = schema.get("minItems"), schema.get("maxItems")
         number = f"{least} " if least and least == most else f"at least {least} " if least else ""
         inner = allowed_values(schema["items"], root)
-        return f"list of {number}({inner})"
+        among = f", `{schema['contains']['const']}` among them" if "contains" in schema else ""
+        return f"list of {number}({inner}){among}"
     if kind == "object":
         keys = ", ".join(schema.get("properties", {}))
         return f"block with the keys {keys}" if keys else "block of names"

@@ -13,8 +13,10 @@ from sparse2dense.ops.descriptors import descriptor_channels
 from sparse2dense.ops.disagreement import affinity_halo, descriptor_halo
 from sparse2dense.ops.nearest import reach_in_voxels
 from sparse2dense.ops.regions import LAGS, TEXTURES
+from sparse2dense.ops.views import ORIENTATIONS
 from sparse2dense.stages.consistency import used_nets
-from sparse2dense.stages.net_kinds import KINDS, describe_net
+from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
+from sparse2dense.stages.orienting import block_unit
 from sparse2dense.stages.viewing import view_margin, views_of
 from sparse2dense.volumes.grid import chunk_shape, common_multiple, shard_shape, snap_up, tiling
 
@@ -97,6 +99,8 @@ class BlockPlan:
         Held in the machine's memory at the peak of a block.
     net_bytes
         Held besides by a net, on the GPU where there is one.
+    across
+        The axis that the sections of a 2D net lie across.
     """
 
     volume: str
@@ -107,6 +111,7 @@ class BlockPlan:
     halo: Shape
     block_bytes: int
     net_bytes: int = 0
+    across: str = "z"
 
     def megabytes(self, threads: int, gpu: bool) -> float:
         """Memory of a job with so many CPUs, and of its processes; MB."""
@@ -185,24 +190,41 @@ def _volume_plans(name: str, facts: Mapping[str, Any], config: Config) -> Iterat
 
 
 def _predictions(name: str, facts: Mapping[str, Any], config: Config) -> Iterator[BlockPlan]:
-    """Yield how nets predict a volume."""
+    """Yield how nets predict a volume: the 2D net once for every axis across which sections are wanted."""
     nets = used_nets(config)
-    shape = tuple(facts["shape"])
-    chunks = chunk_shape(shape, facts["voxel_size"])
+    wanted = [axis for axis in ORIENTATIONS if axis in config["predict"]["orientations"]]
     for net, settings in nets.items():
         described = describe_net(settings, section_settings=nets["2d"] if net == "2d_to_3d" else None)
-        architecture, flat = described.architecture, (1,) * (3 - described.architecture.ndim)
-        tile = snap_up(config["predict"]["block"], common_multiple(chunks, flat + architecture.stride))
-        written = tuple(min(step, side) for step, side in zip(tile, shape, strict=True))
-        views = views_of(described, config["predict"]["flips"], config["predict"]["transpose"])
-        margin = view_margin(described, views)
-        context = ((described.adjacent,) if flat else ()) + architecture.context
-        halo = tuple(map(sum, zip(context, margin, strict=True)))
-        shard = shard_shape((max(architecture.heads.values()), *shape), tile, chunks)
-        members = nets[net]["members"]
-        averaged = margin if len(views) * members > 1 else None
-        host, own = prediction_bytes(architecture, written, described.adjacent, averaged, members)
-        yield BlockPlan(name, _rule(f"predict_{net}", name, config), "predict.block", tile, shard, halo, host, own)
+        for axes in {"2d": [[axis] for axis in wanted], "2d_to_3d": [wanted]}.get(net, [["z"]]):
+            yield _prediction_plan(name, facts, config, net, described, axes)
+
+
+def _prediction_plan(
+    name: str, facts: Mapping[str, Any], config: Config, net: str, described: NetDescription, axes: Sequence[str]
+) -> BlockPlan:
+    """Return how a net predicts a volume cut into sections across some axes, one after the other."""
+    shape, settings = tuple(facts["shape"]), config["predict"]
+    architecture, members = described.architecture, used_nets(config)[net]["members"]
+    orientations = [ORIENTATIONS[axis] for axis in axes]
+    chunks = chunk_shape(shape, facts["voxel_size"])
+    tile = snap_up(settings["block"], common_multiple(chunks, block_unit(architecture.stride, orientations)))
+    written = tuple(min(step, side) for step, side in zip(tile, shape, strict=True))
+    views = views_of(described, settings["flips"], settings["transpose"])
+    margin = view_margin(described, views)
+    context = ((described.adjacent,) if architecture.ndim == 2 else ()) + architecture.context
+    around = tuple(map(sum, zip(context, margin, strict=True)))
+    halo = tuple(map(max, zip(*(turned.step(around) for turned in orientations), strict=True)))
+    shard = shard_shape((max(architecture.heads.values()), *shape), tile, chunks)
+    averaged = margin if len(views) * members > 1 else None
+    needed = [
+        prediction_bytes(architecture, turned.seen(written), described.adjacent, averaged, members)
+        for turned in orientations
+    ]
+    host, own = (max(sizes) for sizes in zip(*needed, strict=True))
+    if len(axes) > 1:
+        host += 4 * prod(written) * sum(architecture.heads.values())  # the sum over stacks
+    rule = _rule(f"predict_{net}", name, config)
+    return BlockPlan(name, rule, "predict.block", tile, shard, halo, host, own, axes[0])
 
 
 def _segmentations(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
+from sparse2dense.ops.views import UNTURNED, View
 from sparse2dense.stages.net_kinds import NetDescription, description_of
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.volume import Volume
@@ -77,8 +78,8 @@ def load_net(path: Path) -> tuple[UNet, NetDescription]:
     return net.eval(), description
 
 
-def check_input(volume: Volume, name: str, description: NetDescription, net: str) -> None:
-    """Refuse a volume that isn't what the described net reads as `name`; `net` says which net that is.
+def check_input(volume: Volume, name: str, description: NetDescription, net: str, view: View = UNTURNED) -> None:
+    """Refuse a volume that isn't, in a view, what the described net reads as `name`; `net` says which net that is.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def check_input(volume: Volume, name: str, description: NetDescription, net: str
             remedy="choose kinds of nets that fit each other, or train the net again",
         )
     if name == "affinities":
-        given = [tuple(offset[1:]) for offset in volume.attributes["offsets"]]
+        given = [view.seen(offset)[1:] for offset in volume.attributes["offsets"]]
         if given != list(description.input_offsets):
             raise InputError(
                 f"{volume.path} holds affinities of offsets {given}",
@@ -107,11 +108,13 @@ def check_input(volume: Volume, name: str, description: NetDescription, net: str
             allowed=f"the sigma {net} was trained on: {list(description.sigma)}",
             remedy="train the net that reads them again for this sigma",
         )
-    if not description.fits_voxels(volume.voxel_size):
+    size = tuple(volume.voxel_size[axis] for axis in view.axes)
+    if not description.fits_voxels(size):
+        other = "train a net on it" if view == UNTURNED else "set `predict.orientations` to [z]"
         raise InputError(
-            f"{volume.path} has voxels of {volume.voxel_size} nm",
+            f"{volume.path} has voxels of {size} nm",
             allowed=f"within a quarter of {description.voxel_size} nm, on which {net} was trained",
-            remedy="resample the volume, or train a net on it",
+            remedy=f"resample the volume, or {other}",
         )
 
 

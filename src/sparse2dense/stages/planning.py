@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sparse2dense.ops.architecture import Architecture
+from sparse2dense.ops.views import ORIENTATIONS
 from sparse2dense.stages.consistency import is_reused, used_nets
 from sparse2dense.stages.memory import Allowance, BlockPlan, block_plans
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
+from sparse2dense.stages.orienting import block_unit
 from sparse2dense.stages.viewing import view_margin, views_of
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.grid import block_grid, chunk_shape, dividing_chunks, tiling
@@ -76,11 +78,14 @@ def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPla
     least = architecture.input_shape((1,) * architecture.ndim)
     rows.append(("valid inputs", f"{_by(least)} and more by multiples of the total pooling {_by(architecture.stride)}"))
     own = [plan for plan in plans if plan.rule.removesuffix("_part") == f"predict_{name}"]
-    written = {plan.volume: tuple(map(min, plan.block, found[plan.volume]["shape"])) for plan in own}
+    written = {
+        plan.volume: tuple(map(min, plan.block, found[plan.volume]["shape"])) for plan in own if plan.across == "z"
+    }
     for block, names in _grouped(written):
         rows += [("prediction", _pass(architecture, block, names)), *(("", line) for line in _cut(architecture, block))]
     if settings["members"] > 1:
         rows.append(("members", f"{settings['members']}, each with a seed of its own; the mean of what they predict"))
+    rows += _sections_row(name, config)
     views = views_of(net, config["predict"]["flips"], config["predict"]["transpose"])
     if len(views) > 1:
         beyond = _by(view_margin(net, views)[-architecture.ndim :])
@@ -92,6 +97,22 @@ def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPla
         )
     width = max(len(label) for label, _ in rows) + 2
     yield from (f"  {label:<{width}}{text}" for label, text in rows)
+
+
+def _sections_row(name: str, config: Config) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say of sections across several axes, where a net predicts or reads them."""
+    axes = [axis for axis in ORIENTATIONS if axis in config["predict"]["orientations"]]
+    listed = f"{', '.join(axes[:-1])} and {axes[-1]}"
+    if name == "2d" and len(axes) > 1:
+        yield "sections", f"across {listed}: {len(axes)} stacks of every volume"
+    elif name == "2d_to_3d" and len(axes) > 1:
+        yield "sections", f"across {listed}: the mean of what it makes of {len(axes)} stacks"
+
+
+def _stage(plan: BlockPlan) -> str:
+    """Return the stage that a plan is of, without what is the same for all its jobs."""
+    stage = plan.rule.removesuffix("_part")
+    return stage if plan.across == "z" else f"{stage} across {plan.across}"
 
 
 def _pass(architecture: Architecture, block: Shape, names: str) -> str:
@@ -150,7 +171,7 @@ def _volume_lines(
         needs = f"{plan.megabytes(given.threads, given.gpu) / 1e3:.1f}" if given else "-"
         rows.append(
             (
-                plan.rule.removesuffix("_part"),
+                _stage(plan),
                 f"{prod(block_grid(facts['shape'], plan.block)):,}",
                 _by(plan.block),
                 _by(plan.halo),
@@ -165,7 +186,7 @@ def _volume_lines(
         cells = (cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in
                  enumerate(zip(row, widths, strict=True)))  # fmt: skip
         yield "  " + "  ".join(cells)
-    for reason, stages in _grouped({plan.rule.removesuffix("_part"): _reason(plan, config, facts) for plan in plans}):
+    for reason, stages in _grouped({_stage(plan): _reason(plan, config, facts) for plan in plans}):
         if reason:
             yield f"  {stages}: {reason}"
     if any(plan.shard for plan in plans):
@@ -181,10 +202,12 @@ def _reason(plan: BlockPlan, config: Config, facts: Config) -> str:
     chunks = chunk_shape(facts["shape"], facts["voxel_size"])
     change = f"{_by(plan.block)} instead of {_by(asked)} (`{plan.key}`):"
     if section == "predict":
-        pooling = used_nets(config)[plan.rule.removesuffix("_part").removeprefix("predict_")]["pooling"]
-        flat = [[1] * (3 - len(factors)) + list(factors) for factors in pooling]  # sections are not pooled along z
-        stride = (prod(factors[axis] for factors in flat) for axis in range(3))
-        return f"{change} whole chunks of {_by(chunks)}, and multiples of the total pooling {_by(stride)}"
+        net = plan.rule.removesuffix("_part").removeprefix("predict_")
+        pooling = used_nets(config)[net]["pooling"]
+        stride = [prod(factors) for factors in zip(*pooling, strict=True)]
+        axes = config["predict"]["orientations"] if net == "2d_to_3d" else [plan.across]
+        unit = block_unit(stride, [ORIENTATIONS[axis] for axis in axes])
+        return f"{change} whole chunks of {_by(chunks)}, and multiples of the total pooling {_by(unit)}"
     if plan.rule.startswith("make_fragments"):
         return f"{change} it covers the volume, which ends with a chunk of {_by(dividing_chunks(plan.block, chunks))}"
     return f"{change} whole chunks of {_by(tiling(facts['shape'], asked, chunks)[1])}, which no two blocks share"

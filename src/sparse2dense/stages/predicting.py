@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
-from sparse2dense.ops.views import View
+from sparse2dense.ops.views import ORIENTATIONS, View
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
 from sparse2dense.stages.nets import check_input, fastest, load_net, normalised
-from sparse2dense.stages.viewing import Source, mean_answer, views_of
+from sparse2dense.stages.orienting import block_unit, oriented_answer, stack_name
+from sparse2dense.stages.viewing import Source, views_of
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, common_multiple, shard_shape, snap_up
 from sparse2dense.volumes.provenance import identity, provenance
@@ -43,6 +44,7 @@ def predict(
     flips: Sequence[str] = (),
     transpose: bool = False,
     members: Sequence[Path] = (),
+    across: str = "z",
     threads: int = 1,
     part: Part | None = None,
 ) -> None:
@@ -51,12 +53,14 @@ def predict(
     Parameters
     ----------
     inputs
-        All that the net reads: `raw`, or what other nets predict, `descriptors` and `affinities`.
+        All that the net reads: `raw`, or what other nets predict, `descriptors` and `affinities`. A 2D-to-3D net may
+        be given what was predicted `across` other axes too, as `descriptors.y`; the mean of what it makes of each
+        stack is kept.
     checkpoint
         A trained net.
     outputs
         For every head of the net the store to write: uint8 (channels, z, y, x), 255 times the prediction; affinities
-        carry their offsets.
+        carry their offsets in the volume.
     block_shape
         Voxels (z, y, x) to predict at once; rounded up to multiples of chunks and of the net's total pooling.
     flips, transpose
@@ -64,6 +68,9 @@ def predict(
         and x exchanged too; the mean of all predictions is kept.
     members
         Further nets of the same description, trained with other seeds, whose predictions enter the mean.
+    across
+        The axis that the sections of a 2D net lie across. Its channels are along the sections' own axes, which are
+        (y, x), (x, z) and (z, y) across z, y and x.
     threads
         Threads of the arithmetic.
     part
@@ -74,7 +81,7 @@ def predict(
     net, description = load_net(checkpoint)
     nets = [net, *(_load_member(path, checkpoint, description) for path in members)]
     views = views_of(description, flips, transpose)
-    sources = _open_inputs(inputs, description, checkpoint)
+    stacks = _open_stacks(inputs, description, checkpoint, across)
     heads = KINDS[description.kind].heads
     if set(outputs) != set(heads):
         raise InputError(
@@ -82,17 +89,17 @@ def predict(
             allowed="an output for every head of the net",
             remedy="train a net of a kind that predicts them, or adapt the rule",
         )
-    grid = next(iter(sources.values()))
+    grid = next(volume for sources in stacks.values() for volume in sources.values())
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
-    stride = description.architecture.stride
-    tile = snap_up(block_shape, common_multiple(chunks, (1,) * (3 - len(stride)) + stride))
-    settings = _settings(checkpoint, description.kind, views, members)
+    unit = block_unit(description.architecture.stride, [ORIENTATIONS[axis] for axis in stacks])
+    tile = snap_up(block_shape, common_multiple(chunks, unit))
+    settings = _settings(checkpoint, description.kind, views, members, across)
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
     def create(paths: Sequence[Path]) -> None:
         for head, path in zip(heads, paths, strict=True):
             shape = (description.architecture.heads[head], *grid.spatial_shape)
-            extra = {"offsets": _offsets(description)} if head == "affinities" else {"sigma": list(description.sigma)}
+            offsets, sigma = {"offsets": _offsets(description, across)}, {"sigma": list(description.sigma)}
             create_volume(
                 path,
                 shape,
@@ -102,7 +109,7 @@ def predict(
                 axes="czyx",
                 chunks=chunks,
                 shards=shard_shape(shape, tile, chunks),
-                attributes={**extra, "provenance": record},
+                attributes={**(offsets if head == "affinities" else sigma), "provenance": record},
             )
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -110,13 +117,14 @@ def predict(
     opened = lru_cache(lambda path: open_volume(path, "r+"))
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        predicted = mean_answer(asked, description, sources, block, grid.spatial_shape, views)
+        predicted = oriented_answer(asked, description, stacks, block, grid.spatial_shape, views)
         for head, path in zip(heads, paths, strict=True):
             opened(path)[(slice(None), *block.write)] = _quantised(predicted[head])
 
     tiles = blocks(grid.spatial_shape, tile)
     key = {**settings, "inputs": {name: identity(path) for name, path in inputs.items()}}
-    name = f"predict {grid.path.parent.name} with {checkpoint.parent.name}"
+    sections = "" if across == "z" else f" across {across}"
+    name = f"predict {grid.path.parent.name} with {checkpoint.parent.name}{sections}"
     computed = run_blockwise([outputs[head] for head in heads], key, create, work, tiles, label=name, part=part)
     voxels = int(np.prod(grid.spatial_shape))
     log.info(
@@ -160,13 +168,17 @@ def answer(net: UNet, description: NetDescription, sources: Mapping[str, Source]
     return {head: pieces[0][(slice(None), *crop)] for head, pieces in parts.items()}
 
 
-def _settings(checkpoint: Path, kind: str, views: Sequence[View], members: Sequence[Path]) -> dict[str, Any]:
-    """What a prediction depends on besides its inputs; views and members only where there are several."""
+def _settings(
+    checkpoint: Path, kind: str, views: Sequence[View], members: Sequence[Path], across: str
+) -> dict[str, Any]:
+    """What a prediction depends on besides its inputs; views, members and sections only where they are others."""
     settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": kind}
     if len(views) > 1:
         settings["views"] = [asdict(view) for view in views]
     if members:
         settings["members"] = [identity(path) for path in members]
+    if across != "z":
+        settings["across"] = across
     return settings
 
 
@@ -186,28 +198,47 @@ def _quantised(values: Floats) -> NDArray[np.uint8]:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def _offsets(description: NetDescription) -> list[list[int]]:
-    """Offsets in z, y, x; those of a 2D net lie in the section."""
-    return [[0] * (3 - len(offset)) + list(offset) for offset in description.offsets]
+def _offsets(description: NetDescription, across: str) -> list[list[int]]:
+    """Offsets in z, y, x of the volume; those of a 2D net lie in its sections."""
+    deep = ((*(0,) * (3 - len(offset)), *offset) for offset in description.offsets)
+    return [list(ORIENTATIONS[across].step(offset)) for offset in deep]
 
 
-def _open_inputs(inputs: Mapping[str, Path], description: NetDescription, checkpoint: Path) -> dict[str, Volume]:
-    """Open what the net reads and refuse what doesn't fit it."""
-    wanted = KINDS[description.kind].inputs
-    missing = [name for name in wanted if name not in inputs]
+def _open_stacks(
+    inputs: Mapping[str, Path], description: NetDescription, checkpoint: Path, across: str
+) -> dict[str, dict[str, Volume]]:
+    """Open what the net reads, by the axis that its sections lie across, and refuse what doesn't fit it."""
+    kind = KINDS[description.kind]
+    axes = list(ORIENTATIONS) if kind.ndim == 2 else ["z"]
+    if across not in axes:
+        raise InputError(
+            f"sections across {across} for {checkpoint} of kind {description.kind}",
+            allowed=" or ".join(axes),
+            remedy="leave `across` out for a net that sees more than sections",
+        )
+    if kind.source == "2d":
+        axes = [axis for axis in ORIENTATIONS if any(stack_name(name, axis) in inputs for name in kind.inputs)]
+        wanted = {axis: {name: stack_name(name, axis) for name in kind.inputs} for axis in dict.fromkeys(["z", *axes])}
+    else:
+        wanted = {across: {name: name for name in kind.inputs}}
+    missing = [name for names in wanted.values() for name in names.values() if name not in inputs]
     if missing:
         raise InputError(
-            f"{checkpoint} of kind {description.kind} reads {', '.join(wanted)}; given: {', '.join(inputs)}",
+            f"{checkpoint} of kind {description.kind} reads {', '.join(kind.inputs)}; given: {', '.join(inputs)}",
             allowed="all inputs that the net was trained on",
             remedy="choose kinds of nets that fit each other, below `nets`",
         )
-    sources = {name: open_volume(inputs[name]) for name in wanted}
-    for name, volume in sources.items():
-        check_input(volume, name, description, str(checkpoint))
-    if len({volume.spatial_shape for volume in sources.values()}) != 1:
+    stacks = {
+        axis: {name: open_volume(inputs[given]) for name, given in names.items()} for axis, names in wanted.items()
+    }
+    for axis, sources in stacks.items():
+        for name, volume in sources.items():
+            check_input(volume, name, description, str(checkpoint), ORIENTATIONS[axis])
+    shapes = [volume.spatial_shape for sources in stacks.values() for volume in sources.values()]
+    if len(set(shapes)) != 1:
         raise InputError(
-            f"what {checkpoint} reads has the shapes {[volume.spatial_shape for volume in sources.values()]}",
+            f"what {checkpoint} reads has the shapes {shapes}",
             allowed="volumes of one shape",
             remedy="predict all of them from one image",
         )
-    return sources
+    return stacks

@@ -20,7 +20,7 @@ from sparse2dense.ops.views import (
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
 from sparse2dense.volumes.grid import Block, Box, clip, moved, snap_up, within
 
-__all__ = ["Source", "ViewedVolume", "mean_answer", "view_margin", "view_problems", "views_of"]
+__all__ = ["Answer", "Source", "ViewedVolume", "mean_answer", "view_margin", "view_problems", "views_of"]
 
 Floats = NDArray[np.float32]
 Config = Mapping[str, Any]
@@ -35,6 +35,7 @@ class Source(Protocol):
 
 
 Answer = Callable[[Mapping[str, Source], Block], dict[str, Floats]]
+"""What a net says of a block of the sources it reads: for every head float32 (c, z, y, x)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ViewedVolume:
     view, lengths
         How it is seen, and the lengths that are mirrored.
     places
-        Of the view's channels among the source's; None for an image, which has none.
+        Of the view's channels among the source's; None where they are the same, or for an image, which has none.
     """
 
     source: Source
