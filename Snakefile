@@ -9,6 +9,10 @@ if "volumes" not in config:
 
     configfile: "config/config.yaml"
 
+    if workflow.is_main_process:
+        # A target of another run, named without its file, would else only be called unknown.
+        logger.warning("No volumes are configured: this is the demo. Name your own with --configfile.")
+
 
 include: "workflow/rules/common.smk"
 

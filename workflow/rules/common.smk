@@ -303,8 +303,17 @@ def fragment_settings():
 
 
 def prediction_settings():
-    """How volumes are predicted: the keys that the library knows."""
-    return {"block_shape" if key == "block" else key: value for key, value in config["predict"].items()}
+    """What the predictions of a volume depend on beside its net: all keys but the block."""
+    return {key: value for key, value in config["predict"].items() if key != "block"}
+
+
+def prediction_block(wildcards, input):
+    """The block of prediction.
+
+    It takes `input` for Snakemake not to compare it with the last time: the result doesn't depend on it, and what follows
+    a prediction that is made again is made again as well, up to the nets trained on it.
+    """
+    return config["predict"]["block"]
 
 
 def threshold_file(wildcards):

@@ -25,6 +25,7 @@ rule predict_2d:
         inputs=["raw"],
         outputs={name: f"stacked_{name}.zarr" for name in PREDICTED_2D},
         how=prediction_settings(),
+        block=prediction_block,
     script:
         "../scripts/predict.py"
 
@@ -65,6 +66,7 @@ rule predict_2d_to_3d:
         inputs=LIFTED,
         outputs={"affinities": "affinities.zarr"},
         how=prediction_settings(),
+        block=prediction_block,
     script:
         "../scripts/predict.py"
 
@@ -105,6 +107,7 @@ rule predict_3d:
         inputs=READ_3D,
         outputs={name: f"{name}.zarr" for name in PREDICTED_3D},
         how=prediction_settings(),
+        block=prediction_block,
     script:
         "../scripts/predict.py"
 
