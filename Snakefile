@@ -1,4 +1,5 @@
 # Entry point: configuration, rules in the order of the stages, default target.
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.27")

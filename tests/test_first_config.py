@@ -278,7 +278,10 @@ IMAGE_AT, LABELS_AT = (0.0, 800.0, 240.0), (40.0, 80.0, 240.0)
 def write_placed(image_at: tuple[float, ...] | None, labels_at: tuple[float, ...] | None) -> list[str]:
     """An image and its labels in Zarr, each with its offset; TIFF where there is none."""
     files = []
-    for option, name, values, offset in (("--raw", "crop", image(), image_at), ("--painted", "labels", paint(), labels_at)):
+    for option, name, values, offset in (
+        ("--raw", "crop", image(), image_at),
+        ("--painted", "labels", paint(), labels_at),
+    ):
         if offset is None:
             tifffile.imwrite(f"data/{name}.tif", values)
         else:
@@ -372,7 +375,9 @@ def test_one_section_is_no_volume(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_pixels_of_ome_are_passed_on() -> None:
     """OME may say how large pixels are and not how thick sections; sizes that agree but for rounding aren't remarked."""
-    tifffile.imwrite("data/crop.ome.tif", image(), metadata={"axes": "ZYX", "PhysicalSizeY": 0.005, "PhysicalSizeX": 0.004})
+    tifffile.imwrite(
+        "data/crop.ome.tif", image(), metadata={"axes": "ZYX", "PhysicalSizeY": 0.005, "PhysicalSizeX": 0.004}
+    )
     with h5py.File("data/painted.h5", "w") as file:
         file.create_dataset("labels", data=paint()).attrs["resolution"] = (40.0, 5.0, 4.0000001)
     tifffile.imwrite("data/painted.tif", paint())

@@ -1,6 +1,7 @@
 """The configuration with its defaults, lists of volumes by role, and how resources grow; no rules."""
 
 import json
+import os
 import re
 from dataclasses import asdict
 
@@ -17,6 +18,9 @@ from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.rounds import bootstrapped_tracks, run_tracks
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
+
+# For envs/sparse2dense.post-deploy.sh, which Snakemake runs from a copy, in the directory of the run.
+os.environ["SPARSE2DENSE_SOURCE"] = str(workflow.basedir)
 
 SCHEMA = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
 GIVEN, REFUSED = with_checkpoints(config)

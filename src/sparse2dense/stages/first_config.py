@@ -79,7 +79,7 @@ def write_first_config(target: Path, found: Survey, *, gpu: bool) -> str:
 
 
 def check_place(target: Path) -> None:
-    """Raise InputError when `target` or results of its run exist, or the project isn't here; before anything is read."""
+    """Raise InputError when `target` or results of its run exist, or the project isn't here; nothing is read before."""
     if target.exists():
         raise InputError(
             f"{target} exists already",

@@ -218,8 +218,13 @@ def status_text(status: RunStatus) -> str:
         lines += ["", f"silent: no sign of life for {_duration(SILENT)}; killed, or deep in one step. If nothing of it"]
         lines.append("runs any more, give the same command again: what is finished is kept.")
     if any(job.state == "queued" for job in unfinished) and status.age > SILENT:
-        lines += ["", f"queued: so Snakemake said when it was last heard of, {_duration(status.age)} ago. If `squeue --me`"]
-        lines.append("knows nothing of these jobs, it was killed: give the same command again; what is finished is kept.")
+        lines += [
+            "",
+            f"queued: so Snakemake said when it was last heard of, {_duration(status.age)} ago. If `squeue --me`",
+        ]
+        lines.append(
+            "knows nothing of these jobs, it was killed: give the same command again; what is finished is kept."
+        )
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
