@@ -374,7 +374,7 @@ def test_one_section_is_no_volume(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_pixels_of_ome_are_passed_on() -> None:
-    """OME may say how large pixels are and not how thick sections; sizes that agree but for rounding aren't remarked."""
+    """OME may say how large pixels are and not how thick sections; sizes that differ by rounding aren't remarked."""
     tifffile.imwrite(
         "data/crop.ome.tif", image(), metadata={"axes": "ZYX", "PhysicalSizeY": 0.005, "PhysicalSizeX": 0.004}
     )

@@ -253,8 +253,8 @@ def test_problems_are_found_without_reading_voxels(tmp_path: Path, raw: NDArray[
     ("image", "labels", "known"),
     [
         ({}, {}, True),
-        ({"offset": (0, 45, 400)}, {}, False),
-        ({"offset": (0, 45, 400)}, {"offset": (0, 45, 400)}, True),
+        ({"offset": (0, 45, 40)}, {}, False),
+        ({"offset": (0, 45, 40)}, {"offset": (0, 45, 40)}, True),
         ({}, {"shape": (20, 37, 45)}, False),
         ({}, {"shape": (20, 37, 45), "offset": (0, 0, 0)}, True),
         ({}, {"shape": (21, 45, 37)}, False),

@@ -220,10 +220,10 @@ def status_text(status: RunStatus) -> str:
     if any(job.state == "queued" for job in unfinished) and status.age > SILENT:
         lines += [
             "",
-            f"queued: so Snakemake said when it was last heard of, {_duration(status.age)} ago. If `squeue --me`",
+            f"queued: so it was {_duration(status.age)} ago, when Snakemake was last heard of. If `squeue --me`",
         ]
         lines.append(
-            "knows nothing of these jobs, it was killed: give the same command again; what is finished is kept."
+            "knows nothing of these jobs it was killed: give the same command again; what is finished is kept."
         )
     return "\n".join(line.rstrip() for line in lines) + "\n"
 

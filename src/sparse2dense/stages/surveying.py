@@ -193,7 +193,7 @@ def _remarks(
     if len(sections) < 3:
         yield "Fewer than three sections are painted; three to five, spread over the volume, are a good start."
     if offset is not None:
-        yield f"only one of the files says where it lies: having one shape, both are taken to begin at {list(offset)} nm."
+        yield f"only one of the files says where it lies: both, having one shape, are laid at {list(offset)} nm."
     if labels.voxel_size is not None and size is not None and not same_place(labels.voxel_size, size):
         yield f"{labels.path} says that its voxels have {list(labels.voxel_size)} nm."
     if image.dtype.kind == "u" and image.dtype.itemsize == 2 and values[1] < DIM * 2**16:

@@ -72,8 +72,8 @@ def check_series(path: Path, series: list[Any]) -> None:
         raise InputError(
             f"{path} is in colour ({page.samplesperpixel} values per pixel)",
             allowed="grey images, and labels as integers",
-            remedy="make an image grey (in Fiji: Image > Type > 8-bit); never so labels, where objects would become one: "
-            "export their ids, uncoloured",
+            remedy="make an image grey (in Fiji: Image > Type > 8-bit); never so labels, where objects would become "
+            "one: export their ids, uncoloured",
         )
     channels = [side for side, axis in zip(image.shape, image.axes, strict=True) if axis == "C" and side > 1]
     if channels and (len(image.shape) > 3 or channels[0] <= MOST_CHANNELS):
