@@ -197,7 +197,7 @@ def test_a_queue_that_nobody_watches_is_doubted() -> None:
     (RUN / "logs").mkdir(parents=True)
     assert "squeue" not in status_text(run_status(RUN, now=START + SILENT - 1))
     text = status_text(run_status(RUN, now=START + 7300))
-    assert "queued: so it was 2.0 h ago, when Snakemake was last heard of" in text
+    assert "queued: so it was 2.0 h ago, when Snakemake was last seen" in text
     assert "squeue --me" in text
 
 

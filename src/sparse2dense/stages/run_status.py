@@ -220,11 +220,9 @@ def status_text(status: RunStatus) -> str:
     if any(job.state == "queued" for job in unfinished) and status.age > SILENT:
         lines += [
             "",
-            f"queued: so it was {_duration(status.age)} ago, when Snakemake was last heard of. If `squeue --me`",
+            f"queued: so it was {_duration(status.age)} ago, when Snakemake was last seen. If `squeue --me` knows",
         ]
-        lines.append(
-            "knows nothing of these jobs it was killed: give the same command again; what is finished is kept."
-        )
+        lines.append("nothing of these jobs, it was killed: give the same command again; what is finished is kept.")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
