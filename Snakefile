@@ -7,12 +7,11 @@ min_version("9.27")
 
 # Not beside a --configfile of the user: Snakemake would merge the demo's volumes into theirs.
 if "volumes" not in config:
-
-    configfile: "config/config.yaml"
-
     if workflow.is_main_process:
         # A target of another run, named without its file, would else only be called unknown.
         logger.warning("No volumes are configured: this is the demo. Name your own with --configfile.")
+
+    configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"

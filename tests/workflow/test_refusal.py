@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.workflow.invocation import TINY, snakemake, started, written
+from tests.workflow.invocation import ROOT, TINY, snakemake, started, written
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,7 @@ def test_failing_job_is_tried_again_with_more_memory_and_time(tmp_path: Path) ->
 
 def test_the_demo_says_that_it_is_one(tmp_path: Path) -> None:
     """A target of one's own run, asked for without its file, is unknown to the demo: the reason stands beside that."""
+    (tmp_path / "config").symlink_to(ROOT / "config")
     target = "results/mine/crop/raw.zarr"
     outcome = snakemake(tmp_path, target, "--dry-run", configfiles=(), check=False)
     assert outcome.status != 0

@@ -218,11 +218,8 @@ def status_text(status: RunStatus) -> str:
         lines += ["", f"silent: no sign of life for {_duration(SILENT)}; killed, or deep in one step. If nothing of it"]
         lines.append("runs any more, give the same command again: what is finished is kept.")
     if any(job.state == "queued" for job in unfinished) and status.age > SILENT:
-        lines += [
-            "",
-            f"queued: so it was {_duration(status.age)} ago, when Snakemake was last seen. If `squeue --me` knows",
-        ]
-        lines.append("nothing of these jobs, it was killed: give the same command again; what is finished is kept.")
+        lines += ["", f"queued: so it was {_duration(status.age)} ago, when Snakemake was last seen. If `squeue --me`"]
+        lines.append("doesn't know these jobs, it was killed: give the same command again; what is finished is kept.")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
