@@ -1,4 +1,5 @@
 # Entry point: configuration, rules in the order of the stages, default target.
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -6,6 +7,9 @@ min_version("9.27")
 
 # Not beside a --configfile of the user: Snakemake would merge the demo's volumes into theirs.
 if "volumes" not in config:
+    if workflow.is_main_process:
+        # A target of another run, named without its file, would else only be called unknown.
+        logger.warning("No volumes are configured: this is the demo. Name your own with --configfile.")
 
     configfile: "config/config.yaml"
 

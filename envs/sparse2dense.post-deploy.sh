@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
-# Snakemake runs this once in the new environment, in the directory the workflow runs in.
+# Snakemake runs a copy of this once in the new environment, in the directory of the run, which may be any (--directory);
+# workflow/rules/common.smk says where the project lies.
 set -euo pipefail
-pip install --quiet --no-deps -e .
+pip install --quiet --no-deps -e "$SPARSE2DENSE_SOURCE"

@@ -4,11 +4,13 @@ import copy
 import dataclasses
 import inspect
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
@@ -21,6 +23,7 @@ from sparse2dense.stages.configuration import complete, key_table, load_schema, 
 from sparse2dense.stages.consistency import (
     LIFT_INPUTS,
     PREDICTED,
+    RUN_FOLDERS,
     addresses,
     threshold_names,
     used_nets,
@@ -31,7 +34,7 @@ from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
 from sparse2dense.stages.training_plan import TrainingPlan
-from tests.stand_ins import configuration
+from tests.stand_ins import configuration, merged
 
 ROOT = Path(__file__).parents[1]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
@@ -132,6 +135,26 @@ def test_no_configuration_is_forgotten() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["001", "2024_11_21", "2024-11-21", "no", "null", "1.5"])
+def test_names_that_yaml_changes_are_refused(name: str) -> None:
+    """The name of a volume is that of its folder, so it must be what was written; in quotes it is."""
+    text = f"volumes: {{ {name}: {{ role: test, phantom: {{ shape: [9, 9, 9] }} }} }}"
+    (told,) = problems(merged(painted(), yaml.safe_load(text)), SCHEMA)
+    assert "YAML reads this name as a" in told.problem
+    assert "quotes" in told.remedy
+    quoted = problems(merged(painted(), yaml.safe_load(text.replace(name, f'"{name}"'))), SCHEMA)
+    assert [problem.problem for problem in quoted] == (
+        [f"`volumes.{name}`: {name!r} is not a name"] if {"-", "."} & set(name) else []
+    )
+
+
+def test_no_volume_can_take_a_folder_of_the_run() -> None:
+    """Whatever folder a rule writes to beside those of the volumes is known to be taken."""
+    rules = "".join(file.read_text() for file in (ROOT / "workflow/rules").glob("*.smk"))
+    folders = set(re.findall(r"<results>/(\w+)/", rules)) | {"logs", "benchmarks"}
+    assert folders == set(RUN_FOLDERS)
+
+
 def test_defaults_are_filled_in_at_every_depth_and_leave_the_rest() -> None:
     """A key left out takes its default, also within named volumes and blocks left out; the argument stays as it is."""
     config = changed("nets.3d.features", 7)
@@ -208,6 +231,7 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ("changes", "names"),
     [
         ({"volumes.fib.role": "unlabelled"}, ["no volume with the role annotated", "`volumes.fib.painted` is given"]),
+        ({"volumes.nets": TEST}, ["`volumes.nets`", "would share a folder", "benchmarks, logs, nets, thresholds"]),
         ({"volumes.fib.phantom": {"shape": [9, 9, 9]}}, ["both `phantom` and `raw`"]),
         ({"volumes.two": {"role": "unlabelled"}}, ["`volumes.two` has neither `raw` nor `phantom`"]),
         ({"volumes.two": {"role": "unlabelled", "raw": {}}}, ["neither `path` nor `url`"]),

@@ -1,6 +1,7 @@
 """`sparse2dense new`: a configuration for somebody's own files, written from what they say."""
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.command import main
-from sparse2dense.stages.configuration import complete, load_schema
+from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.first_config import choose_preset, write_first_config
+from sparse2dense.stages.importing import plan_import
 from sparse2dense.stages.surveying import survey
 from tests.voronoi import voronoi
 
@@ -133,10 +135,11 @@ def test_a_voxel_size_that_nobody_says_is_left_to_fill_in(capsys: pytest.Capture
     [
         ({"resolution": (2_500_000, 2_000_000), "resolutionunit": "CENTIMETER"}, "pixels have 5 x 4 nm"),
         ({"resolution": (0.125, 0.125), "imagej": True, "metadata": {"unit": "nm"}}, "pixels have 8 x 8 nm"),
+        ({"resolution": (250, 250), "imagej": True, "metadata": {"unit": "\\u00B5m"}}, "pixels have 4 x 4 nm"),
         ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),
         ({}, None),
     ],
-    ids=["centimetres", "ImageJ", "print", "nothing"],
+    ids=["centimetres", "ImageJ", "escaped", "print", "nothing"],
 )
 def test_a_pixel_size_alone_is_passed_on(options: dict[str, Any], told: str | None) -> None:
     """Sections may have any thickness, so a voxel size isn't made of it; that of a printer isn't even mentioned."""
@@ -267,6 +270,132 @@ def test_labels_that_cannot_be_used_are_refused(
     assert told in message
     assert "what to do:" in message
     assert not Path("mine.yaml").exists()
+
+
+IMAGE_AT, LABELS_AT = (0.0, 800.0, 240.0), (40.0, 80.0, 240.0)
+
+
+def write_placed(image_at: tuple[float, ...] | None, labels_at: tuple[float, ...] | None) -> list[str]:
+    """An image and its labels in Zarr, each with its offset; TIFF where there is none."""
+    files = []
+    for option, name, values, offset in (
+        ("--raw", "crop", image(), image_at),
+        ("--painted", "labels", paint(), labels_at),
+    ):
+        if offset is None:
+            tifffile.imwrite(f"data/{name}.tif", values)
+        else:
+            array = zarr.create_array(f"data/{name}.zarr", data=values, chunks=(8, 16, 16))
+            array.attrs.update(voxel_size=[8, 8, 8], offset=list(offset))
+        files += [option, f"data/{name}.{'tif' if offset is None else 'zarr'}"]
+    return [*files, "--voxel-size", "8", "8", "8"]
+
+
+@pytest.mark.parametrize(
+    ("image_at", "labels_at", "place"),
+    [
+        (IMAGE_AT, None, IMAGE_AT),
+        (IMAGE_AT, (0.0, 0.0, 0.0), IMAGE_AT),
+        (None, LABELS_AT, LABELS_AT),
+        (IMAGE_AT, tuple(side + 1e-7 for side in IMAGE_AT), None),
+        (None, None, None),
+    ],
+)
+def test_labels_of_the_shape_of_the_image_lie_where_it_lies(
+    image_at: tuple[float, ...] | None, labels_at: tuple[float, ...] | None, place: tuple[float, ...] | None
+) -> None:
+    """An offset that only one of the files states is that of both, and the reader is told; else the files are left."""
+    volume = written(*write_placed(image_at, labels_at))["volumes"]["crop"]
+    stated = {kind: volume[kind].get("offset") for kind in ("raw", "painted")}
+    assert stated == {"raw": place and list(place), "painted": place and list(place)}
+    plans = [plan_import(Path(volume[kind]["path"]), **facts(volume[kind])) for kind in ("raw", "painted")]
+    assert plans[0].offset == pytest.approx(plans[1].offset, abs=1e-3)
+    assert ("CHECK: only one of the files says where it lies" in Path("mine.yaml").read_text()) == (place is not None)
+
+
+def facts(source: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says of a file."""
+    return {key: value for key, value in source.items() if key in ("voxel_size", "offset")}
+
+
+def test_labels_that_say_that_they_lie_elsewhere_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """One shape and two places: one of the files is wrong, and only the user knows which."""
+    assert main(["new", "mine.yaml", *write_placed(IMAGE_AT, LABELS_AT)]) == 1
+    message = capsys.readouterr().err
+    assert "lies at [40.0, 80.0, 240.0] nm, but data/crop.zarr of the same shape at [0.0, 800.0, 240.0] nm" in message
+    assert not Path("mine.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["001", "2024_11_21", "null", "no", "nets", "logs"])
+def test_files_may_have_any_name(name: str) -> None:
+    """A file named by a number, a date, or a word of YAML gives a run and a volume of that name, or nearly."""
+    tifffile.imwrite(f"data/{name}.tif", image())
+    tifffile.imwrite("data/painted.tif", paint())
+    files = ["--raw", f"data/{name}.tif", "--painted", "data/painted.tif", "--voxel-size", "8", "8", "8"]
+    assert main(["new", f"{name}.yaml", *files]) == 0
+    config = yaml.safe_load(Path(f"{name}.yaml").read_text())
+    assert config["run"] == name
+    assert list(config["volumes"]) == [f"{name}_crop" if name in ("nets", "logs") else name]
+    assert problems(config, SCHEMA) == []
+
+
+def test_commands_can_be_copied() -> None:
+    """A file whose name holds blanks is quoted wherever a shell reads it."""
+    found = survey(*map(Path, write_imagej(paint())[1::2]))
+    told = write_first_config(Path("my run.yaml"), found, gpu=False)
+    for text in (told, Path("my run.yaml").read_text()):
+        asked = [shlex.split(line.lstrip("# ")) for line in text.splitlines() if "--configfile" in line]
+        assert [words[words.index("--configfile") + 1] for words in asked] == ["my run.yaml"] * 2
+
+
+@pytest.mark.parametrize("size", [(0, 8, 8), (40, float("nan"), 4)])
+def test_a_voxel_size_that_is_none_is_told_where_it_is_mended(
+    size: tuple[float, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no configuration yet, so the message names the option."""
+    with h5py.File("data/crop.h5", "w") as file:
+        file.create_dataset("raw", data=image()).attrs["resolution"] = size
+    tifffile.imwrite("data/painted.tif", paint())
+    files = ["--raw", "data/crop.h5", "--painted", "data/painted.tif"]
+    assert main(["new", "mine.yaml", *files]) == 1
+    message = capsys.readouterr().err
+    assert "so says data/crop.h5" in message
+    assert "--voxel-size" in message and "config" not in message
+    assert main(["new", "mine.yaml", *files, "--voxel-size", "8", "0", "8"]) == 1
+    assert "a voxel size of [8.0, 0.0, 8.0] nm, as you gave it" in capsys.readouterr().err
+
+
+def test_one_section_is_no_volume(capsys: pytest.CaptureFixture[str]) -> None:
+    tifffile.imwrite("data/crop.tif", image()[0])
+    tifffile.imwrite("data/painted.tif", paint()[PAINTED[0]])
+    files = ["--raw", "data/crop.tif", "--painted", "data/painted.tif", "--voxel-size", "8", "8", "8"]
+    assert main(["new", "mine.yaml", *files]) == 1
+    assert "two sections or more" in capsys.readouterr().err
+
+
+def test_pixels_of_ome_are_passed_on() -> None:
+    """OME may say how large pixels are and not how thick sections; sizes that differ by rounding aren't remarked."""
+    tifffile.imwrite(
+        "data/crop.ome.tif", image(), metadata={"axes": "ZYX", "PhysicalSizeY": 0.005, "PhysicalSizeX": 0.004}
+    )
+    with h5py.File("data/painted.h5", "w") as file:
+        file.create_dataset("labels", data=paint()).attrs["resolution"] = (40.0, 5.0, 4.0000001)
+    tifffile.imwrite("data/painted.tif", paint())
+    found = survey(Path("data/crop.ome.tif"), Path("data/painted.tif"))
+    assert found.voxel_size is None
+    assert any("pixels have 5 x 4 nm" in remark for remark in found.remarks)
+    assert survey(Path("data/crop.ome.tif"), Path("data/painted.h5"), voxel_size=(40, 5, 4)).remarks == []
+
+
+def test_runs_do_not_share_results() -> None:
+    """The name of a run that has results is refused, whatever folder the new file lies in."""
+    found = survey(*map(Path, write_imagej(paint())[1::2]))
+    Path("results/my_run").mkdir(parents=True)
+    for name in ("my run.yaml", "config/my_run.yaml"):
+        with pytest.raises(InputError, match=r"results/my_run exists already, and would be that of .* too"):
+            write_first_config(Path(name), found, gpu=False)
+    write_first_config(Path("my_run_2.yaml"), found, gpu=False)
+    assert yaml.safe_load(Path("my_run_2.yaml").read_text())["run"] == "my_run_2"
 
 
 def test_nothing_is_overwritten() -> None:

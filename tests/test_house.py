@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -152,6 +153,22 @@ def test_environments_name_the_same_versions() -> None:
     environment = yaml.safe_load((ROOT / "envs/sparse2dense.yaml").read_text())
     from_pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert from_pip == PROJECT["dependencies"]
+
+
+def test_the_conda_environment_gets_this_project_wherever_it_runs(tmp_path: Path) -> None:
+    """Snakemake runs a copy of the script in the directory of the run, which needn't be the project's."""
+    (tmp_path / "bin").mkdir()
+    pip = tmp_path / "bin/pip"
+    pip.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > asked.txt\n')
+    pip.chmod(0o755)
+    script = tmp_path / "copy.post-deploy.sh"
+    script.write_text((ROOT / "envs/sparse2dense.post-deploy.sh").read_text())
+    (variable,) = re.findall(
+        r'os\.environ\["(\w+)"\] = str\(workflow\.basedir\)', (ROOT / "workflow/rules/common.smk").read_text()
+    )
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", variable: "/a project"}
+    subprocess.run(["bash", str(script)], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "asked.txt").read_text().splitlines()[-2:] == ["-e", "/a project"]
 
 
 def test_lock_fits_the_project() -> None:

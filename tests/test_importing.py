@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -246,6 +247,39 @@ def test_problems_are_found_without_reading_voxels(tmp_path: Path, raw: NDArray[
     ):
         assert [words in error.problem for error in check_source(tmp_path / "raw.tif", settings, plan)] == [True]
     assert "doesn't exist" in check_source(tmp_path / "none.tif", {})[0].problem
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "known"),
+    [
+        ({}, {}, True),
+        ({"offset": (0, 45, 40)}, {}, False),
+        ({"offset": (0, 45, 40)}, {"offset": (0, 45, 40)}, True),
+        ({}, {"shape": (20, 37, 45)}, False),
+        ({}, {"shape": (20, 37, 45), "offset": (0, 0, 0)}, True),
+        ({}, {"shape": (21, 45, 37)}, False),
+        ({}, {"shape": (21, 45, 37), "crop": [[0, 21], [0, 37], [0, 37]]}, True),
+        ({"crop": [[3, 9], [0, 37], [9, 45]]}, {}, True),
+        ({"crop": [[3, 9], [0, 37], [9, 45]]}, {"shape": (6, 37, 36)}, False),
+        ({"crop": [[0, 9], [0, 37], [0, 36]]}, {"shape": (9, 37, 36)}, True),
+    ],
+)
+@pytest.mark.parametrize("states_zero", [False, True])
+def test_labels_lie_on_the_image_unless_it_is_said_where(
+    tmp_path: Path, image: dict[str, Any], labels: dict[str, Any], known: bool, states_zero: bool
+) -> None:
+    """Another shape or corner than the image's, or its crop's, needs a word; a 0 in the file isn't one."""
+    np.save(tmp_path / "raw.npy", np.zeros((21, 37, 45), np.uint8))
+    settings: dict[str, Any] = {"voxel_size": SIZE, "labels": True, **labels}
+    ids, file = np.ones(settings.pop("shape", (21, 37, 45)), np.uint8), tmp_path / "ids.npy"
+    if states_zero:
+        file = tmp_path / "ids.zarr"
+        zarr.create_array(file, data=ids).attrs.update(voxel_size=SIZE, offset=[0, 0, 0])
+    else:
+        np.save(file, ids)
+    told = check_source(file, settings, plan_import(tmp_path / "raw.npy", voxel_size=SIZE, **image))
+    assert ["nothing says that the labels lie there" in error.problem for error in told] == [True] * (not known)
+    assert all("`offset`" in error.remedy for error in told)
 
 
 sides = st.tuples(st.integers(1, 5000), st.integers(1, 60_000), st.integers(1, 60_000))

@@ -214,6 +214,21 @@ def test_tiffs_that_are_no_grey_volume_are_refused(tmp_path: Path, voxels: Voxel
         open_source(path)
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg"])
+def test_labels_in_colour_are_not_to_be_made_grey(tmp_path: Path, name: str) -> None:
+    """Whoever follows the advice keeps every object: that of an image isn't given for labels."""
+    colours = np.random.default_rng(5).integers(0, 255, (9, 12, 3)).astype(np.uint8)
+    if name == "a.tif":
+        tifffile.imwrite(tmp_path / name, colours, photometric="rgb")
+    else:
+        Image.fromarray(colours).save(tmp_path / name)
+    with pytest.raises(InputError, match="is in colour") as caught:
+        open_source(tmp_path / name)
+    assert caught.value.allowed == "grey images, and labels as integers"
+    assert "never so labels" in caught.value.remedy
+    assert "export their ids" in caught.value.remedy
+
+
 def test_voxel_sizes_of_tiff_are_in_nm(tmp_path: Path, voxels: Voxels) -> None:
     for unit, factor in (("um", 1000), ("\\u00B5m", 1000), ("nm", 1), ("micron", 1000)):
         tifffile.imwrite(

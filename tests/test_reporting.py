@@ -180,6 +180,7 @@ def test_sections_and_regions_to_paint_next_say_where_they_are_and_why(page: Pat
     section = text[text.index("Paint every object in the first section") : text.index("The 2D net predicts every")]
     sections, regions = section.split("The same for regions of sections")
     assert "1 home 7 280 0.688 0.562 0.562 0.562 0.562 2 home 14 560 0.625" in sections
+    assert "nothing is annotated on any of them" in sections
     assert "1 home 7 280 0:30, 25:50 0.688" in regions
     assert "What <paint_next> shows & how." in section
     assert "annotation.sections" in sections

@@ -190,6 +190,26 @@ def test_jobs_of_slurm_wait_in_its_queue() -> None:
     assert job(run_status(RUN, now=START + 100), "predict_2d").state == "running"
 
 
+def test_a_queue_that_nobody_watches_is_doubted() -> None:
+    """Snakemake may have been killed: once it has been silent, the reader learns how to find out, and not before."""
+    submitted = "Job 2 has been submitted with SLURM jobid 4711 (log: /x/4711.log).\n"
+    snakemake_log(begun("predict_2d", "crop", 2), submitted, written=0)
+    (RUN / "logs").mkdir(parents=True)
+    assert "squeue" not in status_text(run_status(RUN, now=START + SILENT - 1))
+    text = status_text(run_status(RUN, now=START + 7300))
+    assert "queued: so it was 2.0 h ago, when Snakemake was last seen" in text
+    assert "squeue --me" in text
+
+
+def test_what_failed_in_an_earlier_command_is_told_apart() -> None:
+    """A failure that the last command has nothing to do with stays in sight, and says how old it is."""
+    snakemake_log(begun("predict_2d", "crop", 2), failed(2, "predict_2d"), written=60)
+    for name in ("crop", "other"):
+        job_log("predict_2d", name, "ERROR sparse2dense.stages.joblog: `key` is 3", written=40)
+    notes = {one.name: one.note for one in run_status(RUN, now=START + 70).jobs}
+    assert notes == {"crop": "`key` is 3", "other": "in a command before the last: `key` is 3"}
+
+
 def test_without_records_of_snakemake_logs_and_benchmarks_tell() -> None:
     """Results that were moved are read too; a job that is done again isn't done."""
     job_log("train_2d", "2d", written=0, ended=True)

@@ -34,7 +34,8 @@ def command(directory: Path, *options: str, configfiles: tuple[Path, ...] = (TIN
     """The command line that runs the workflow in `directory`; targets stand first among `options`."""
     call = [sys.executable, "-m", "snakemake", *options, "--snakefile", str(ROOT / "Snakefile")]
     cores = [] if "--profile" in options else ["--cores", "2"]
-    return [*call, *cores, "--directory", str(directory), "--configfile", *map(str, configfiles)]
+    files = ["--configfile", *map(str, configfiles)] if configfiles else []
+    return [*call, *cores, "--directory", str(directory), *files]
 
 
 def snakemake(directory: Path, *options: str, configfiles: tuple[Path, ...] = (TINY,), check: bool = True) -> Outcome:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.workflow.invocation import TINY, snakemake, started, written
+from tests.workflow.invocation import ROOT, TINY, snakemake, started, written
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,13 @@ def test_failing_job_is_tried_again_with_more_memory_and_time(tmp_path: Path) ->
     assert any("mem_mb=2000" in line and "runtime=60" in line for line in tries)
     assert any("mem_mb=4000" in line and "runtime=120" in line for line in tries)
     assert not (tmp_path / target).exists()
+
+
+def test_the_demo_says_that_it_is_one(tmp_path: Path) -> None:
+    """A target of one's own run, asked for without its file, is unknown to the demo: the reason stands beside that."""
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    target = "results/mine/crop/raw.zarr"
+    outcome = snakemake(tmp_path, target, "--dry-run", configfiles=(), check=False)
+    assert outcome.status != 0
+    assert "No volumes are configured: this is the demo. Name your own with --configfile." in outcome.text
+    assert "this is the demo" not in snakemake(tmp_path, "check", "--dry-run").text

@@ -58,7 +58,7 @@ def test_reused_nets_are_not_trained(tmp_path: Path, nets: dict[str, Path]) -> N
 
 
 def test_volumes_are_predicted_with_reused_nets(tmp_path: Path, nets: dict[str, Path]) -> None:
-    """A net from a file and one by address predict; another volume makes neither of them anew."""
+    """A net from a file and one by address predict; another volume makes neither anew, nor do blocks of other size."""
     sha256 = hashlib.sha256(nets["2d_to_3d"].read_bytes()).hexdigest()
     given: dict[str, Any] = {
         "2d": {"checkpoint": {"path": str(nets["2d"])}, "offsets": [[-1, 0], [0, -1], [-2, 0]]},
@@ -75,6 +75,11 @@ def test_volumes_are_predicted_with_reused_nets(tmp_path: Path, nets: dict[str, 
     assert stacked.attributes["offsets"] == [[0, -1, 0], [0, 0, -1], [0, -2, 0]]
     record = json.loads((tmp_path / "results/tiny/nets/2d_to_3d/reused.json").read_text())
     assert record == {"origin": nets["2d_to_3d"].as_uri(), "sha256": sha256, "kind": "3d_affs_from_2d_mtlsd"}
+    smaller = written(tmp_path, {"nets": given, "predict": {"block": [8, 24, 64]}}, "smaller.yaml")
+    assert planned(snakemake(tmp_path, target, "--dry-run", configfiles=(TINY, smaller))) == []
+    turned = written(tmp_path, {"nets": given, "predict": {"flips": ["x"]}}, "turned.yaml")
+    again = planned(snakemake(tmp_path, target, "--dry-run", configfiles=(TINY, turned)))
+    assert {job.rule for job in again} == {"predict_2d", "predict_2d_to_3d"}
     more = {"role": "unlabelled", "phantom": {"shape": [18, 52, 50], "seed": 9}}
     change = written(tmp_path, {"nets": given, "volumes": {"more": more}})
     assert planned(snakemake(tmp_path, target, "--dry-run", configfiles=(TINY, change))) == []

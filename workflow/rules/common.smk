@@ -1,6 +1,7 @@
 """The configuration with its defaults, lists of volumes by role, and how resources grow; no rules."""
 
 import json
+import os
 import re
 from dataclasses import asdict
 
@@ -19,6 +20,9 @@ from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.rounds import bootstrapped_tracks, run_tracks
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
+
+# For envs/sparse2dense.post-deploy.sh, which Snakemake runs from a copy, in the directory of the run.
+os.environ["SPARSE2DENSE_SOURCE"] = str(workflow.basedir)
 
 SCHEMA = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
 GIVEN, REFUSED = with_checkpoints(config)
@@ -311,9 +315,17 @@ def fragment_settings():
 
 
 def prediction_settings():
-    """How volumes are predicted: the keys that the library knows."""
-    names = {"block": "block_shape", "flips": "flips", "transpose": "transpose"}
-    return {name: config["predict"][key] for key, name in names.items()}
+    """What the predictions of a volume depend on beside its net: all keys but the block, and which stacks there are."""
+    return {key: value for key, value in config["predict"].items() if key not in ("block", "orientations")}
+
+
+def prediction_block(wildcards, input):
+    """The block of prediction.
+
+    It takes `input` for Snakemake not to compare it with the last time: the result doesn't depend on it, and what follows
+    a prediction that is made again is made again as well, up to the nets trained on it.
+    """
+    return config["predict"]["block"]
 
 
 def threshold_file(wildcards):

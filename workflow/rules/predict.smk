@@ -25,6 +25,7 @@ rule predict_2d:
         inputs=["raw"],
         outputs=lambda wildcards: {name: f"stacked_{name}{wildcards.across}.zarr" for name in PREDICTED_2D},
         how=lambda wildcards: prediction_settings() | {"across": wildcards.across[1:] or "z"},
+        block=prediction_block,
     script:
         "../scripts/predict.py"
 
@@ -65,6 +66,7 @@ rule predict_2d_to_3d:
         inputs=LIFTED,
         outputs={"affinities": "affinities.zarr"},
         how=prediction_settings(),
+        block=prediction_block,
     script:
         "../scripts/predict.py"
 
@@ -105,6 +107,7 @@ rule predict_3d:
         inputs=READ_3D,
         outputs={name: f"{name}.zarr" for name in PREDICTED_3D},
         how=prediction_settings(),
+        block=prediction_block,
     script:
         "../scripts/predict.py"
 

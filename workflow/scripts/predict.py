@@ -19,6 +19,7 @@ with shared_output(Path(snakemake.output[0])) as (first, part):
         {head: first.with_name(name) for head, name in snakemake.params.outputs.items()},
         members=members,
         **snakemake.params.how,
+        block_shape=snakemake.params.block,
         threads=snakemake.threads,
         part=part,
     )

@@ -10,7 +10,7 @@ import copy
 import difflib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,25 @@ def complete(config: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
 
 def problems(config: Mapping[str, Any], schema: Schema) -> list[InputError]:
     """Return everything that is wrong with `config`: first what the schema refuses, else keys that contradict."""
+    renamed = list(renamed_keys(config))
+    if renamed:
+        return renamed
     full = with_defaults(config, schema)
     refused = [problem for error in violations(full, schema) for problem in explained(error, schema)]
     distinct = {str(problem): problem for problem in refused}  # a missing key is violated once for each of its kind
     return list(distinct.values()) or inconsistencies(full)
+
+
+def renamed_keys(value: Any, path: Sequence[Any] = ()) -> Iterator[InputError]:
+    """Yield a problem for every key that YAML takes for something else than text, so that its name is lost."""
+    for key, below in value.items() if isinstance(value, dict) else ():
+        if not isinstance(key, str):
+            yield InputError(
+                f"`{key_path([*path, str(key)])}`: YAML reads this name as a {type(key).__name__}",
+                allowed="text: YAML changes `001` to 1, `2024_11_21` to 20241121, `no` to False, `null` to None",
+                remedy='put the name in quotes, as in "001"',
+            )
+        yield from renamed_keys(below, [*path, str(key)])
 
 
 def with_defaults(config: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
@@ -79,9 +94,8 @@ def fill(value: Any, schema: Schema, root: Schema) -> Any:
     others = schema.get("additionalProperties")
     result = {}
     for key, item in value.items():
-        name = str(key)  # YAML reads `1:` as a number
-        below = known.get(name, others if isinstance(others, dict) else {})
-        result[name] = fill(item, below, root)
+        below = known.get(key, others if isinstance(others, dict) else {})
+        result[key] = fill(item, below, root)
     for key, below in known.items():
         below = resolve(below, root)
         if key not in result and "default" in below:

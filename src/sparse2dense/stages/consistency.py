@@ -13,11 +13,13 @@ from sparse2dense.stages.training_plan import plan_problems
 from sparse2dense.stages.viewing import view_problems
 
 __all__ = [
-    "LIFT_INPUTS", "PREDICTED", "addresses", "inconsistencies", "is_reused", "member_names", "threshold_names",
-    "used_nets", "voxel_size_problems",
+    "LIFT_INPUTS", "PREDICTED", "RUN_FOLDERS", "addresses", "inconsistencies", "is_reused", "member_names",
+    "threshold_names", "used_nets", "voxel_size_problems",
 ]  # fmt: skip
 
 Config = Mapping[str, Any]
+RUN_FOLDERS = ("benchmarks", "logs", "nets", "thresholds")
+"""What stands in the results of a run beside the folders of its volumes."""
 SOURCES = ("raw", "truth", "painted", "painted_mask")
 # What nets predict, and what those on stacked 2D predictions read, by kind. The head that names a job stands first.
 PREDICTED = {name: tuple(sorted(kind.heads)) for name, kind in KINDS.items()}
@@ -78,6 +80,12 @@ def volume_problems(config: Config) -> Iterator[InputError]:
     """Check every volume by itself."""
     for name, volume in config["volumes"].items():
         path = f"volumes.{name}"
+        if name in RUN_FOLDERS:
+            yield InputError(
+                f"`{path}`: a volume called {name!r} would share a folder with what the run keeps there",
+                allowed=f"any name but {', '.join(RUN_FOLDERS)}",
+                remedy=f"rename {name!r}",
+            )
         yield from image_problems(path, volume)
         for kind in SOURCES:
             if kind in volume:

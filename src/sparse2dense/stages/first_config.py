@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from textwrap import wrap
 from typing import Any
 
@@ -18,6 +19,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.painting import REACH, PaintedSection, suggest_validation, suggest_zero
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema
+from sparse2dense.stages.consistency import RUN_FOLDERS
 from sparse2dense.stages.memory import this_machine
 from sparse2dense.stages.surveying import Survey
 from sparse2dense.volumes.blockwise import atomic_file
@@ -26,6 +28,7 @@ __all__ = ["check_place", "config_text", "has_gpu", "write_first_config"]
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 PRESETS = Path("config/presets")
+RESULTS = Path("results")
 MADE_FOR = {"isotropic": (8, 8, 8), "anisotropic": (40, 4, 4)}
 FLAT = 4
 """Sections so many times thicker than pixels are segmented one by one."""
@@ -62,7 +65,7 @@ def write_first_config(target: Path, found: Survey, *, gpu: bool) -> str:
     Raises
     ------
     InputError
-        When `target` exists, the project isn't here, or the data can't be used.
+        When `target` or results of its run exist, the project isn't here, or the data can't be used.
     """
     check_place(target)
     kind, reason = choose_preset(found.voxel_size)
@@ -76,12 +79,19 @@ def write_first_config(target: Path, found: Survey, *, gpu: bool) -> str:
 
 
 def check_place(target: Path) -> None:
-    """Raise InputError when `target` exists, or the files of the project aren't here; before anything is read."""
+    """Raise InputError when `target` or results of its run exist, or the project isn't here; nothing is read before."""
     if target.exists():
         raise InputError(
             f"{target} exists already",
             allowed="the name of a new file",
             remedy="choose another name, or remove the file",
+        )
+    results = RESULTS / run_name(target)
+    if results.exists():
+        raise InputError(
+            f"{results} exists already, and would be that of {target} too",
+            allowed="a file whose name is that of a new run",
+            remedy="choose another name for the file, or remove these results",
         )
     if not SCHEMA.is_file() or not PRESETS.is_dir():
         raise InputError(
@@ -164,15 +174,20 @@ def _head(target: Path, found: Survey) -> Iterator[str]:
     cores = len(os.sched_getaffinity(0))
     memory, gpus = this_machine(cores).megabytes / 1e3, len(list(Path("/dev").glob("nvidia[0-9]*")))
     yield "# Written by `sparse2dense new` from what the files say. Read the lines marked CHECK, change what you like:"
-    yield f"#   snakemake check --configfile {target}      what was found in the files; nothing is computed"
-    yield f"#   snakemake --configfile {target}            everything"
+    yield f"#   snakemake check --configfile {quote(str(target))}      what was found in the files; nothing is computed"
+    yield f"#   snakemake --configfile {quote(str(target))}            everything"
     yield f"# Written on a machine with {cores} CPU cores, {gpus or 'no'} GPU and {memory:.0f} GB of memory. A run"
     yield "# takes all cores and one GPU; with `--cores 4` fewer cores, with `--profile slurm` a cluster."
     for remark in found.remarks:
         yield f"# CHECK: {remark}"
-    yield f"run: {re.sub(r'[^A-Za-z0-9_.-]', '_', target.stem).lstrip('_.-') or 'run'}     # results/<run>"
+    yield f"run: {flow(run_name(target))}     # results/<run>"
     yield "seed: 1"
     yield ""
+
+
+def run_name(target: Path) -> str:
+    """Return the name of a configuration's file as one of a run."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", target.stem).lstrip("_.-") or "run"
 
 
 def _volume(found: Survey) -> Iterator[str]:
@@ -180,7 +195,7 @@ def _volume(found: Survey) -> Iterator[str]:
     low, high = found.values
     shape = " x ".join(map(str, found.shape))
     yield "volumes:"
-    yield f"  {volume_name(found)}:"
+    yield f"  {flow(volume_name(found))}:"
     yield "    role: annotated               # trains the 2D net; the threshold is chosen on it"
     yield f"    # {shape} voxels (z, y, x), {found.dtype}, values from {low:g} to {high:g} in the middle section."
     yield "    raw:"
@@ -203,7 +218,8 @@ def _volume(found: Survey) -> Iterator[str]:
 
 def volume_name(found: Survey) -> str:
     """Return the name of the image's file as one of a volume."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", found.raw.name.split(".")[0]) or "crop"
+    name = re.sub(r"[^A-Za-z0-9_]", "_", found.raw.name.split(".")[0]) or "crop"
+    return f"{name}_crop" if name in RUN_FOLDERS else name
 
 
 def _source(path: Path, dataset: str | None, found: Survey) -> Iterator[str]:
@@ -215,6 +231,8 @@ def _source(path: Path, dataset: str | None, found: Survey) -> Iterator[str]:
         yield "      voxel_size: null            # CHECK: fill in z, y, x in nm, as [8, 8, 8]; the files don't say it"
     else:
         yield f"      voxel_size: {flow(list(found.voxel_size))}       # nm: z, y, x; {found.origin}"
+    if found.offset is not None:
+        yield f"      offset: {flow(list(found.offset))}       # nm: z, y, x; so says one of the files"
 
 
 def _annotation(sections: Sequence[PaintedSection], depth: int) -> Iterator[str]:
@@ -261,7 +279,8 @@ def flow(value: Any) -> str:
         return str(int(value))
     if isinstance(value, list):
         return "[" + ", ".join(map(flow, value)) + "]"
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z./][\w./-]*", value):
+    # YAML takes `no`, `null` and `2024_11_21` for something else than text.
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z./][\w./-]*", value) and yaml.safe_load(value) == value:
         return value
     return json.dumps(value, ensure_ascii=False)
 
@@ -300,5 +319,5 @@ def summary(target: Path, found: Survey, preset: Path) -> str:
         lines.append(f"Fill in `voxel_size` in {target}, or remove it and give --voxel-size Z Y X. Then")
     else:
         lines.append("Read what is marked CHECK in it, then")
-    lines += [f"  snakemake check --configfile {target}", f"  snakemake --configfile {target}"]
+    lines += [f"  snakemake {what}--configfile {quote(str(target))}" for what in ("check ", "")]
     return "\n".join(lines) + "\n"

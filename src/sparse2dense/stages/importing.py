@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import isclose, prod
+from math import inf, isclose, prod
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from sparse2dense.volumes.readers.hdf5 import read_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 from sparse2dense.volumes.voxel_hash import pieces, voxel_hash
 
-__all__ = ["ImportPlan", "check_overlap", "check_source", "import_volume", "plan_import", "slab_shape"]
+__all__ = [
+    "ImportPlan", "check_overlap", "check_source", "import_volume", "is_voxel_size", "plan_import", "same_place",
+    "slab_shape",
+]  # fmt: skip
 
 SLAB_BYTES = 64 * 2**20
 """Voxels held at a time; decoding, conversion and compression need a few times as much."""
@@ -47,6 +50,11 @@ class ImportPlan:
         Whether the voxels are ids of objects.
     whole_sections
         See `Source`.
+    whole
+        Shape of the source.
+    placed
+        Whether anything says where the voxels lie: a crop, an offset in the configuration, or one of the file that
+        isn't 0, which many programs write without knowing.
     """
 
     source: Path
@@ -58,12 +66,20 @@ class ImportPlan:
     offset: tuple[float, ...]
     labels: bool
     whole_sections: bool
+    whole: tuple[int, ...]
+    placed: bool
 
     @property
     def extent(self) -> tuple[tuple[float, float], ...]:
         """Begin and end of every axis, nm."""
         sides = zip(self.offset, self.shape, self.voxel_size, strict=True)
         return tuple((start, start + count * size) for start, count, size in sides)
+
+    @property
+    def corner(self) -> tuple[float, ...]:
+        """Where the source begins, nm."""
+        sides = zip(self.offset, self.start, self.voxel_size, strict=True)
+        return tuple(place - first * size for place, first, size in sides)
 
 
 def plan_import(
@@ -78,7 +94,7 @@ def plan_import(
     """Work out what an import will write; parameters and errors as for `import_volume`."""
     opened = open_source(source, dataset)
     size = tuple(float(side) for side in voxel_size) if voxel_size is not None else opened.voxel_size
-    if size is None or len(size) != 3 or not all(side > 0 for side in size):
+    if size is None or not is_voxel_size(size):
         raise InputError(
             f"{source}: voxel size {'absent in the file and in the config' if size is None else size}",
             allowed="three lengths above 0 in nm, z y x",
@@ -88,7 +104,15 @@ def plan_import(
     start, shape = crop_box(source, opened.shape, crop)
     moved = tuple(place + first * side for place, first, side in zip(corner, start, size, strict=True))
     dtype = label_type(source, opened) if labels else image_type(source, opened)
-    return ImportPlan(source, dataset, start, shape, dtype, size, moved, labels, opened.whole_sections)
+    placed = crop is not None or offset is not None or any(opened.offset or ())
+    return ImportPlan(
+        source, dataset, start, shape, dtype, size, moved, labels, opened.whole_sections, opened.shape, placed
+    )
+
+
+def is_voxel_size(size: Sequence[float]) -> bool:
+    """Return whether a voxel size is three lengths."""
+    return len(size) == 3 and all(0 < side < inf for side in size)
 
 
 def crop_box(source: Path, shape: Sequence[int], crop: Crop | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -360,6 +384,27 @@ def check_overlap(path: Path, plan: ImportPlan, reference: Path, volume: Volume 
         )
 
 
+def check_placement(path: Path, plan: ImportPlan, image: ImportPlan) -> None:
+    """Raise InputError for labels that lie elsewhere than the image, or have another shape, though nobody said so.
+
+    Labels of the whole image, or of its crop, need no word: they begin where it begins.
+    """
+    places = ((image.whole, image.corner), (image.shape, image.offset))
+    if plan.placed or any(plan.shape == shape and same_place(plan.offset, corner) for shape, corner in places):
+        return
+    raise InputError(
+        f"{path} has {plan.shape} voxels at {in_words(plan.extent)}, {image.source} {image.shape} at "
+        f"{in_words(image.extent)}, and nothing says that the labels lie there",
+        allowed="labels of the shape of the image that begin where it begins, or labels with `offset` or `crop`",
+        remedy="correct the file; of labels on another part of the image, set the `offset` in nm, [0, 0, 0] too",
+    )
+
+
+def same_place(one: Sequence[float], two: Sequence[float]) -> bool:
+    """Return whether two offsets in nm are the same but for rounding."""
+    return all(isclose(a, b, rel_tol=1e-6, abs_tol=1e-3) for a, b in zip(one, two, strict=True))
+
+
 def in_words(extent: Sequence[tuple[float, float]]) -> str:
     """Return an extent for a message."""
     return ", ".join(f"{axis} {start:g}-{stop:g} nm" for axis, (start, stop) in zip("zyx", extent, strict=True))
@@ -377,6 +422,7 @@ def check_source(source: Path, settings: Mapping[str, Any], reference: ImportPla
             read_mapping(source, settings["mapping"])
         if reference is not None:
             check_overlap(source, plan, reference.source, reference)
+            check_placement(source, plan, reference)
     except InputError as error:
         return [error]
     return []

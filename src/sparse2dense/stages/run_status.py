@@ -173,6 +173,7 @@ def job_status(file: Path, started: Started | None, call: Call | None, now: floa
         state = "running" if age < SILENT else "silent"
     if state == "failed":
         note = error or "ended without a word: killed, or out of memory?"
+        note = f"in a command before the last: {note}" if started is None and call is not None else note
     kept = kept_progress(last_progress(text), started)
     left = max(0.0, kept.end - now) if state == "running" and kept is not None and kept.end is not None else None
     return JobStatus(file.parent.name, file.stem, state, age, kept, left, note, min(written or touched, touched))
@@ -216,6 +217,9 @@ def status_text(status: RunStatus) -> str:
     if any(job.state == "silent" for job in unfinished) or status.state == "silent":
         lines += ["", f"silent: no sign of life for {_duration(SILENT)}; killed, or deep in one step. If nothing of it"]
         lines.append("runs any more, give the same command again: what is finished is kept.")
+    if any(job.state == "queued" for job in unfinished) and status.age > SILENT:
+        lines += ["", f"queued: so it was {_duration(status.age)} ago, when Snakemake was last seen. If `squeue --me`"]
+        lines.append("doesn't know these jobs, it was killed: give the same command again; what is finished is kept.")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

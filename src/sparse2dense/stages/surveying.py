@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.painting import PaintedSection, describe_section, scant_sections
-from sparse2dense.stages.importing import exact_ids, plan_import
+from sparse2dense.stages.importing import exact_ids, is_voxel_size, plan_import, same_place
 from sparse2dense.volumes.progress import with_progress
 from sparse2dense.volumes.readers import Source, open_source
 from sparse2dense.volumes.readers.source import nanometres
+from sparse2dense.volumes.readers.tiff import imagej_unit, ome_sizes
 
 __all__ = ["Survey", "survey"]
 
@@ -43,6 +44,8 @@ class Survey:
         nm; None where nobody says it.
     origin
         Who says it.
+    offset
+        nm, where a file says one that isn't 0: that of both, since both have one shape; None where both begin at 0.
     sections
         The painted ones, at least one.
     remarks
@@ -58,6 +61,7 @@ class Survey:
     values: tuple[float, float]
     voxel_size: tuple[float, ...] | None
     origin: str
+    offset: tuple[float, ...] | None
     sections: list[PaintedSection]
     remarks: list[str]
 
@@ -84,7 +88,7 @@ def survey(
     Raises
     ------
     InputError
-        When a file can't be read or used, the shapes differ, or nothing is painted.
+        When a file can't be read or used, shapes or places differ, or nothing is painted.
     """
     image, labels = open_source(raw, raw_dataset), open_source(painted, painted_dataset)
     size, origin = _voxel_size(image, labels, voxel_size)
@@ -99,6 +103,13 @@ def survey(
             remedy="save the labels on the whole image; for labels of a part of it write the configuration yourself, "
             "with `offset` or `crop`",
         )
+    if image.shape[0] < 2:
+        raise InputError(
+            f"{raw} has one section",
+            allowed="a volume of two sections or more",
+            remedy="name the whole stack, or the directory of its sections",
+        )
+    offset = _offset(image, labels)
     sections = list(_painted_sections(labels))
     if not sections:
         raise InputError(
@@ -108,21 +119,45 @@ def survey(
         )
     middle = _sections(image, image.shape[0] // 2, image.shape[0] // 2 + 1)
     values = (float(middle.min()), float(middle.max()))
-    remarks = list(_remarks(image, labels, size, values, sections))
+    remarks = list(_remarks(image, labels, size, offset, values, sections))
     return Survey(
-        raw, raw_dataset, painted, painted_dataset, image.shape, str(image.dtype), values, size, origin, sections,
-        remarks,
+        raw, raw_dataset, painted, painted_dataset, image.shape, str(image.dtype), values, size, origin, offset,
+        sections, remarks,
     )  # fmt: skip
 
 
 def _voxel_size(image: Source, labels: Source, given: Sequence[float] | None) -> tuple[tuple[float, ...] | None, str]:
-    """Return the voxel size in nm, and who says so."""
-    if given is not None:
-        return tuple(float(side) for side in given), "as you gave it"
-    for source in (image, labels):
-        if source.voxel_size is not None:
-            return source.voxel_size, f"so says {source.path}"
-    return None, "the files don't say it"
+    """Return the voxel size in nm, and who says so; InputError where it can't be one."""
+    said = [(given, "as you gave it")] if given is not None else []
+    said += [(source.voxel_size, f"so says {source.path}") for source in (image, labels) if source.voxel_size]
+    if not said:
+        return None, "the files don't say it"
+    size, origin = tuple(float(side) for side in said[0][0]), said[0][1]
+    if not is_voxel_size(size):
+        raise InputError(
+            f"a voxel size of {list(size)} nm, {origin}",
+            allowed="three lengths above 0 in nm, z y x",
+            remedy="give the right one: --voxel-size 40 4 4",
+        )
+    return size, origin
+
+
+def _offset(image: Source, labels: Source) -> tuple[float, ...] | None:
+    """Return where both lie, in nm, if only one file says it; InputError where they say different things.
+
+    0 counts as unsaid, because many programs write it without knowing.
+    """
+    said = [source.offset for source in (image, labels) if source.offset is not None and any(source.offset)]
+    if not said or (len(said) == 2 and same_place(*said)):
+        return None
+    if len(said) == 2:
+        raise InputError(
+            f"{labels.path} lies at {list(said[1])} nm, but {image.path} of the same shape at {list(said[0])} nm",
+            allowed="labels that begin where the image begins",
+            remedy="correct the file that is wrong; for labels of another part write the configuration yourself, with "
+            "`offset` or `crop`",
+        )
+    return said[0]
 
 
 def _sections(source: Source, start: int, stop: int) -> NDArray[Any]:
@@ -148,6 +183,7 @@ def _remarks(
     image: Source,
     labels: Source,
     size: tuple[float, ...] | None,
+    offset: tuple[float, ...] | None,
     values: tuple[float, float],
     sections: Sequence[PaintedSection],
 ) -> Iterator[str]:
@@ -156,7 +192,9 @@ def _remarks(
         yield f"section {section.number} is hardly painted ({section.painted:.2%}): by accident? Then leave it out."
     if len(sections) < 3:
         yield "Fewer than three sections are painted; three to five, spread over the volume, are a good start."
-    if labels.voxel_size is not None and size is not None and labels.voxel_size != size:
+    if offset is not None:
+        yield f"only one of the files says where it lies: both, having one shape, are laid at {list(offset)} nm."
+    if labels.voxel_size is not None and size is not None and not same_place(labels.voxel_size, size):
         yield f"{labels.path} says that its voxels have {list(labels.voxel_size)} nm."
     if image.dtype.kind == "u" and image.dtype.itemsize == 2 and values[1] < DIM * 2**16:
         yield f"{image.path} has values up to {values[1]:g} of 65535, nearly black to a net: rescale it first."
@@ -172,13 +210,16 @@ def pixel_size(path: Path) -> tuple[float, float] | None:
     if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
         return None
     with tifffile.TiffFile(path) as file:
+        _, height, width = ome_sizes(file.ome_metadata) if file.ome_metadata else (None,) * 3
+        if height is not None and width is not None:
+            return height, width
         tags, facts = file.pages.first.tags, file.imagej_metadata or {}
         found = [tags[name].value for name in ("YResolution", "XResolution", "ResolutionUnit") if name in tags]
     if len(found) < 3 or 0 in found[0] or 0 in found[1]:
         return None
     factor, unit = {2: (2.54, "cm"), 3: (1.0, "cm")}.get(int(found[2]), (1.0, ""))
     if "unit" in facts:
-        factor, unit = 1.0, str(facts["unit"]).replace("\\u00b5", "µ")
+        factor, unit = 1.0, imagej_unit(facts)
     # Pixels per unit, as fractions whose last digits are noise.
     sides = nanometres([float(f"{factor * lengths / pixels:.6g}") for pixels, lengths in found[:2]], unit)
     if sides is None or (max(sides) > COARSE and "unit" not in facts):

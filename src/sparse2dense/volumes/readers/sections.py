@@ -174,7 +174,12 @@ def jpeg_header(file: Path) -> Header | None:
 
 def colour_error(file: Path, kind: str) -> InputError:
     """Return the error for an image in colour."""
-    return InputError(f"{file} is in colour ({kind})", allowed="grey images", remedy="convert the sections to grey")
+    return InputError(
+        f"{file} is in colour ({kind})",
+        allowed="grey images, and labels as integers",
+        remedy="make the sections of an image grey; never so labels, where objects would become one: export their ids, "
+        "uncoloured",
+    )
 
 
 def read_section(file: Path) -> NDArray[Any]:

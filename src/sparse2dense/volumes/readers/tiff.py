@@ -1,6 +1,7 @@
 """TIFF: one section, a stack, BigTIFF, ImageJ and OME; read page by page."""
 
 import struct
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.volumes.grid import Box
 from sparse2dense.volumes.readers.source import NANOMETRES, Source, file_source, nanometres, three, volume_shape
 
-__all__ = ["open_tiff"]
+__all__ = ["imagej_unit", "ome_sizes", "open_tiff"]
 
 MOST_CHANNELS = 7
 """What ImageJ can show; a stack of more `channels` is a stack of sections that was saved without naming its axes."""
@@ -70,8 +71,9 @@ def check_series(path: Path, series: list[Any]) -> None:
     if page.samplesperpixel > 1 or page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR):
         raise InputError(
             f"{path} is in colour ({page.samplesperpixel} values per pixel)",
-            allowed="grey images",
-            remedy="convert it to grey; in Fiji: Image > Type > 8-bit",
+            allowed="grey images, and labels as integers",
+            remedy="make an image grey (in Fiji: Image > Type > 8-bit); never so labels, where objects would become "
+            "one: export their ids, uncoloured",
         )
     channels = [side for side, axis in zip(image.shape, image.axes, strict=True) if axis == "C" and side > 1]
     if channels and (len(image.shape) > 3 or channels[0] <= MOST_CHANNELS):
@@ -118,7 +120,7 @@ def tiff_voxel_size(file: tifffile.TiffFile) -> list[float] | None:
     page = file.pages.first
     if not facts or "spacing" not in facts or "XResolution" not in page.tags or "YResolution" not in page.tags:
         return None
-    unit = str(facts.get("unit", "")).strip().lower().replace("\\u00b5", "µ")
+    unit = imagej_unit(facts)
     sides = [float(facts["spacing"])]
     for name in ("YResolution", "XResolution"):
         pixels, lengths = page.tags[name].value
@@ -129,15 +131,22 @@ def tiff_voxel_size(file: tifffile.TiffFile) -> list[float] | None:
     return nanometres(sides, unit) if unit in NANOMETRES else None
 
 
+def imagej_unit(facts: Mapping[str, Any]) -> str:
+    """Return the unit of length in the metadata of ImageJ, which escapes the sign of micro; "" where there is none."""
+    return str(facts.get("unit", "")).strip().lower().replace("\\u00b5", "µ")
+
+
 def ome_voxel_size(xml: str) -> list[float] | None:
-    """Return PhysicalSizeZ, Y and X in nm; their unit is µm unless it is given."""
+    """Return the voxel size in nm; None where OME doesn't say all of it."""
+    sizes = [size for size in ome_sizes(xml) if size is not None]
+    return sizes if len(sizes) == 3 else None
+
+
+def ome_sizes(xml: str) -> list[float | None]:
+    """Return PhysicalSizeZ, Y and X in nm, None for each that isn't given; their unit is µm unless it is given."""
     for node in ElementTree.fromstring(xml).iter():
         if node.tag.rsplit("}", 1)[-1] == "Pixels":
-            sizes = [node.get(f"PhysicalSize{axis}") for axis in "ZYX"]
-            if None in sizes:
-                return None
-            return nanometres(
-                [float(size) for size in sizes if size is not None],
-                [node.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"],
-            )
-    return None
+            given = [(node.get(f"PhysicalSize{axis}"), node.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"]
+            found = [nanometres([float(size)], unit) if size is not None else None for size, unit in given]
+            return [size[0] if size is not None else None for size in found]
+    return [None] * 3
