@@ -65,14 +65,44 @@ def test_all_input_problems_are_found_before_any_other_job(tmp_path: Path) -> No
     assert not (tmp_path / "results/tiny/painted").exists()
 
 
-def test_good_input_is_described(tmp_path: Path) -> None:
-    """`snakemake check` passes on good input and leaves what it found."""
-    change = {"volumes": {"mine": sources(tmp_path)}}
-    outcome = snakemake(tmp_path, "check", configfiles=(TINY, written(tmp_path, change)))
-    assert started(outcome) == ["check"]
-    found = (tmp_path / "results/tiny/check.json").read_text()
-    assert '"mine"' in found
-    assert '"dtype": "uint8"' in found
+def test_good_input_is_shown_whenever_it_is_asked_for(tmp_path: Path) -> None:
+    """`snakemake check` shows what it found each time, keeps it, and finds it anew when a file is replaced."""
+    files = (TINY, written(tmp_path, {"volumes": {"mine": sources(tmp_path)}}))
+    for rules in (["check", "write_check"], ["check"]):
+        outcome = snakemake(tmp_path, "check", configfiles=files)
+        assert started(outcome) == rules
+        text = (tmp_path / "results/tiny/check.txt").read_text()
+        assert text in outcome.text
+        assert "mine, annotated" in text
+        assert "20 x 40 x 50  uint8" in text
+    tifffile.imwrite(tmp_path / "raw.tif", np.zeros((20, 40, 50), np.uint16))
+    outcome = snakemake(tmp_path, "check", configfiles=files)
+    assert started(outcome) == ["check", "write_check"]
+    assert "20 x 40 x 50  uint16" in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("painted", np.zeros((20, 40, 50), np.uint16), "`volumes.mine.annotation.sections` holds [3, 9], on which"),
+        ("painted", np.full((20, 40, 50), -2, np.int16), "painted.tif holds the negative id -2"),
+        ("raw", np.full((20, 40, 50), 255, np.float32), "raw.tif holds values from 255.0 to 255.0"),
+        ("painted", np.ones((8, 40, 50), np.uint16), "`volumes.mine.annotation.sections` holds [9]"),
+    ],
+    ids=["unpainted", "negative", "floats", "absent"],
+)
+def test_contents_are_checked_before_any_job(tmp_path: Path, name: str, values: Any, told: str) -> None:
+    """What headers don't show is refused too, by every target, and nothing is begun."""
+    volume = sources(tmp_path, offset=[0, 0, 0])
+    tifffile.imwrite(tmp_path / f"{name}.tif", values)
+    change = written(tmp_path, {"volumes": {"mine": volume}})
+    for target in ("check", "prepare"):
+        outcome = snakemake(tmp_path, target, configfiles=(TINY, change), check=False)
+        assert outcome.status != 0
+        assert told in outcome.text
+        assert "Traceback" not in outcome.text
+        assert started(outcome) == []
+    assert not (tmp_path / "results/tiny").exists() or not list((tmp_path / "results/tiny").rglob("*.zarr"))
 
 
 def test_blocks_beyond_all_memory(tmp_path: Path) -> None:

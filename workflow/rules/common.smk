@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import asdict
+from functools import cache
 
 from snakemake.io import IOFile
 
@@ -102,6 +103,14 @@ def either(names):
 # Tracks of a 3D net, and those where it is the second of two, as regular expressions.
 ON_RAW = either([*BOOTSTRAPPED, "baseline"])
 FIRST_TRACKS = either([*BOOTSTRAPPED, "baseline"] if AUTO_CONTEXT else [])
+
+
+@cache
+def inspected():
+    """What is wrong with the voxels of the input, and what they show; read once, and only where jobs are to start."""
+    from sparse2dense.stages.inspecting import inspect_input  # its libraries take a second
+
+    return inspect_input(config, FOUND)
 
 
 def growing(base):
