@@ -38,7 +38,7 @@ def refuse(reasons):
 refuse(REFUSED)
 
 # What is checked and planned by, beside the files.
-CHECKED = ["volumes", "nets", "predict", "segment", "pseudo_truth", "rounds", "evaluate", "paint_next"]
+CHECKED = ["volumes", "prepare", "nets", "predict", "segment", "pseudo_truth", "rounds", "evaluate", "paint_next"]
 VOLUMES = list(config["volumes"])
 ANNOTATED, UNLABELLED, TEST = (
     [name for name in VOLUMES if config["volumes"][name]["role"] == role]
@@ -159,10 +159,20 @@ def allowance(name):
 
 
 def allowances(wildcards):
-    """What a job of every rule that works in blocks gets, as plain data."""
-    shared = {f"{name}{part}" for name in SHARED for part in ("", "_part")}
-    given = {name: allowance(name) for name in sorted({*shared, "make_pseudo_truth"})}
+    """What a job of every rule that is planned gets, as plain data."""
+    from sparse2dense.stages.costs import STAGES  # its libraries take a second
+
+    shared = {f"{name}_part" for name in [*SHARED, "import_raw"]}
+    given = {name: allowance(name) for name in sorted({*shared, *STAGES})}
     return {name: asdict(one) if one is not None else None for name, one in given.items()}
+
+
+def rates(wildcards):
+    """What stages took in the runs beside this one, and in itself, as plain data."""
+    from sparse2dense.stages.rates import measured_rates  # its libraries take a second
+
+    here = Path(workflow.pathvars.apply("<results>"))
+    return {stage: asdict(rate) for stage, rate in measured_rates(here.parent, here.name, config).items()}
 
 
 def to_train(key):

@@ -41,7 +41,7 @@ rule check:
 
 
 rule write_plan:
-    """Write what a run will do: the nets with their shapes, the volumes with their blocks and memory."""
+    """Write what a run will do and cost: nets with their shapes, volumes with blocks and memory, jobs, disk and time."""
     output:
         text="<results>/plan.txt",
     log:
@@ -61,6 +61,7 @@ rule write_plan:
         config={key: config[key] for key in CHECKED},
         found=lambda wildcards: FOUND,
         allowances=allowances,
+        rates=rates,
     script:
         "../scripts/write_plan.py"
 
