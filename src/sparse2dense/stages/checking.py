@@ -57,7 +57,8 @@ def _volume_facts(
     """Return what the headers say of the image of a volume and of its labels by kind, and what is wrong with them."""
     problems = list(skeleton_problems(name, volume))
     if "phantom" in volume:
-        facts = {"shape": list(volume["phantom"]["shape"]), "voxel_size": list(volume["phantom"]["voxel_size"])}
+        made = volume["phantom"]
+        facts: dict[str, Any] = {"shape": list(made["shape"]), "voxel_size": list(made["voxel_size"])}
         facts |= {"offset": [0, 0, 0], "path": None, "dataset": None, "whole_sections": True}
         return {**facts, "dtype": "uint8"}, {"truth": {**facts, "dtype": "uint64"}}, problems
     image, wrong = _planned(name, "raw", volume["raw"], None)

@@ -212,7 +212,7 @@ def _outside_problems(name: str, kind: str, facts: Config, painted: Sequence[int
 
 def _rows(counts: pd.DataFrame, numbers: Sequence[int], plan: ImportPlan) -> list[dict[str, Any]]:
     """Return number of objects and labelled part of sections."""
-    found = counts.groupby("section")["voxels"].agg(["size", "sum"]).reindex(numbers, fill_value=0)
+    found = counts.groupby("section")["voxels"].agg(["size", "sum"]).reindex(list(numbers), fill_value=0)
     pixels = plan.shape[1] * plan.shape[2]
     return [
         {"section": number, "objects": int(objects), "labelled": float(voxels / pixels)}
