@@ -111,7 +111,9 @@ def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPla
             ("memory", f"{host:.2f} GB for a block, {passing:.2f} GB for the net, on the GPU where there is one")
         )
     width = max(len(label) for label, _ in rows) + 2
-    yield from (f"  {label:<{width}}{text}" for label, text in rows)
+    for label, text in rows:
+        for number, line in enumerate(wrap(text, WIDTH - width - 2, break_long_words=False, break_on_hyphens=False)):
+            yield f"  {label if number == 0 else '':<{width}}{line}"
 
 
 def _pass(architecture: Architecture, block: Shape, names: str) -> str:
