@@ -95,6 +95,8 @@ def test_pseudo_truth_needs_its_track_even_where_it_is_not_scored() -> None:
     assert "predict_2d" not in jobs(full, "held_out")
     assert jobs(full, "lab")["count_overlaps"] == 3, "the threshold of the pseudo track is chosen by the annotation"
     given = config(evaluate={"tracks": ["bootstrapped"]}, rounds=2, pseudo_truth={"threshold": 0.5})
+    assert jobs(given, "lab")["count_overlaps"] == 3, "it is chosen to show the bare volume"
+    del given["volumes"]["bare"]
     assert jobs(given, "lab")["count_overlaps"] == 2
     alone = config(evaluate={"tracks": ["pseudo"]}, segment={"method": "mutex"})
     assert not {"predict_3d", "make_pseudo_truth", "make_merge_tree"} & set(jobs(alone, "bare"))

@@ -118,12 +118,15 @@ def _outputs(name: str, config: Config) -> dict[str, int]:
     trains = not is_reused(nets["3d"])
     followed = learnt_from if role == "unlabelled" else tracks
     taught = learnt_from if trains and "bootstrapped" in tracks and role != "test" else []
-    segmented = list(dict.fromkeys([*followed, *taught]))
-    by_3d_nets = {track for track in segmented if track != "pseudo"}
+    # a threshold is chosen for what is shown or learnt from, by scores on all annotated volumes
+    bare = any(other["role"] == "unlabelled" for other in config["volumes"].values())
+    given = ["pseudo"] if config["pseudo_truth"]["threshold"] != "chosen" else []
+    chosen = [*tracks, *(learnt_from if bare else []), *(track for track in taught if track not in given)]
+    scored = {"annotated": set(chosen), "test": set(tracks), "unlabelled": set()}[role]
+    segmented = {*followed, *taught, *scored}
+    by_3d_nets = segmented - {"pseudo"}
     dense = role == "annotated" and ("truth" in volume or "phantom" in volume)
     learns = [*(rounds if taught else []), *(["baseline"] if dense and trains and "baseline" in tracks else [])]
-    chosen = learnt_from if config["pseudo_truth"]["threshold"] == "chosen" else learnt_from[1:]
-    scored = {*tracks, *(set(chosen) & set(taught))} if role == "annotated" else set(tracks)
     asked = config["paint_next"]["count"] > 0 and role != "test" and "pseudo" in followed
     counts = {
         "make_phantom": int("phantom" in volume),
@@ -140,7 +143,7 @@ def _outputs(name: str, config: Config) -> dict[str, int]:
         "make_graph": len(segmented),
         "make_merge_tree": 0 if config["segment"]["method"] == "mutex" else len(segmented),
         "count_links": len(followed),
-        "count_overlaps": 0 if role == "unlabelled" else len(scored),
+        "count_overlaps": len(scored),
         "write_segmentation": len(followed) + len(taught),
         "make_pseudo_truth": len(taught),
         "measure_regions": int(asked),
