@@ -54,9 +54,10 @@ include: "workflow/rules/reuse.smk"
 include: "workflow/rules/report.smk"
 
 
-# Not earlier: now it is known where jobs run, and plans and reports can be made on any machine.
+# Not earlier: now it is known that jobs are to start and where, and a dry run reads no voxels; plans and reports can be
+# made on any machine.
 onstart:
-    refuse(list(memory_problems(FOUND, config, allowance)))
+    refuse([*inspected()[0], *memory_problems(FOUND, config, allowance)])
 
 
 rule all:

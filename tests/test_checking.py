@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from sparse2dense.errors import InputError
-from sparse2dense.stages.checking import check_run, input_problems
+from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
@@ -34,16 +33,16 @@ SHORT = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
 
 
 def test_good_input_is_described(tmp_path: Path) -> None:
-    """Shape, type and place of every image are found, and written as JSON."""
+    """Shape, type and place of every image and its labels are found, after cropping."""
     full = config(tmp_path, raw={"path": str(tmp_path / "raw.tif"), "voxel_size": [40, 4.5, 4], "crop": CROP})
-    full["volumes"]["lab"]["annotation"]["sections"] = [0, 7]
-    check_run(full, tmp_path / "check.json")
-    facts = {"role": "annotated", "dtype": "uint16", "shape": [8, 40, 50], "voxel_size": [40.0, 4.5, 4.0]}
-    found = json.loads((tmp_path / "check.json").read_text())
-    assert found["volumes"] == {"lab": {**facts, "offset": [160.0, 0.0, 0.0]}}
-    (fragments,) = [plan for plan in found["blocks"] if plan["rule"] == "make_fragments"]
-    assert fragments["volume"] == "lab"
-    assert (fragments["key"], fragments["halo"]) == ("segment.block", [16, 32, 32])
+    full["volumes"]["lab"]["annotation"]["sections"] = [4, 7]
+    problems, found = input_problems(full)
+    assert problems == []
+    same = {"voxel_size": [40.0, 4.5, 4.0], "dataset": None, "whole_sections": False}
+    image = {"dtype": "uint16", "shape": [8, 40, 50], "offset": [160.0, 0.0, 0.0], "path": str(tmp_path / "raw.tif")}
+    labels = {"dtype": "uint64", "shape": [12, 20, 20], "offset": [0.0, 45.0, 40.0]}
+    painted = {**same, **labels, "path": str(tmp_path / "painted.tif")}
+    assert found == {"lab": {"role": "annotated", **same, **image, "labels": {"painted": painted}}}
 
 
 CROP = [[4, 12], [0, 40], [0, 50]]
@@ -71,9 +70,56 @@ def test_problems_name_the_key(tmp_path: Path, changes: dict[str, Any], told: li
     problems, _ = input_problems(full)
     text = "\n".join(map(str, problems))
     assert all(part in text for part in told), text
-    with pytest.raises(InputError):
-        check_run(full, tmp_path / "check.json")
-    assert not (tmp_path / "check.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("offset", "told"),
+    [
+        ([0, 45, 40], None),
+        ([0, 45.001, 40], None),
+        ([0, 47, 40], "begins 0 x 10.4444 x 10 voxels behind"),
+        ([20, 45, 40], "begins 0.5 x 10 x 10 voxels behind"),
+    ],
+)
+def test_labels_lie_on_the_voxels_of_the_image(tmp_path: Path, offset: list[float], told: str | None) -> None:
+    """Whole voxels from its corner, but for the digits that a format rounds off."""
+    size = [40, 4.5, 4]
+    full = config(tmp_path, painted={"path": str(tmp_path / "painted.tif"), "voxel_size": size, "offset": offset})
+    full["volumes"]["lab"]["annotation"]["sections"] = [0, 10]
+    problems = [str(problem) for problem in input_problems(full)[0]]
+    assert len(problems) == (told is not None)
+    assert told is None or ("`volumes.lab.painted`: " in problems[0] and told in problems[0])
+
+
+@pytest.mark.parametrize(
+    ("first", "sections", "told"),
+    [
+        (3, [0, 8], []),
+        (3, [0, 9, 11], ["holds [9, 11]", "allowed: 0 to 8: sections of the labels that lie in the image"]),
+        (-2, [1, 2], ["holds [1]", "allowed: 2 to 11: sections of the labels"]),
+        (3, [0, 12], ["holds [12]", "allowed: 0 to 11: the labels have 12 sections"]),
+    ],
+)
+def test_annotated_sections_are_those_of_labels_and_image(
+    tmp_path: Path, first: int, sections: list[int], told: list[str]
+) -> None:
+    """They are counted in the labels, which may begin elsewhere, and must lie in the image too."""
+    place = {"voxel_size": [40, 4.5, 4], "offset": [40 * first, 0, 0]}
+    full = config(tmp_path, painted={"path": str(tmp_path / "painted.tif"), **place})
+    full["volumes"]["lab"]["annotation"]["sections"] = sections
+    problems = "".join(str(problem) for problem in input_problems(full)[0])
+    assert bool(problems) == bool(told)
+    assert all(part in problems for part in told), problems
+
+
+def test_a_mask_lies_on_its_labels(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "mask.tif", np.ones((12, 20, 20), np.uint8))
+    place = {"voxel_size": [40, 4.5, 4], "offset": [0, 45, 44]}
+    full = config(tmp_path, painted_mask={"path": str(tmp_path / "mask.tif"), **place})
+    (problem,) = input_problems(full)[0]
+    assert problem.problem.startswith("volumes.lab.painted_mask: shape [12, 20, 20], offset [0.0, 45.0, 44.0]")
+    full["volumes"]["lab"]["painted_mask"]["offset"] = [0, 45, 40]
+    assert input_problems(full)[0] == []
 
 
 def test_missing_skeletons_are_named(tmp_path: Path) -> None:

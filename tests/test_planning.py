@@ -8,16 +8,25 @@ import pytest
 import torch
 
 from sparse2dense.ops.unet import UNet
+from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema
+from sparse2dense.stages.costs import STAGES, run_costs
+from sparse2dense.stages.input_table import input_text
+from sparse2dense.stages.inspecting import inspect_input
 from sparse2dense.stages.memory import Allowance, block_plans
 from sparse2dense.stages.net_kinds import describe_net
 from sparse2dense.stages.planning import plan_text
+from sparse2dense.stages.rates import Rate
+from tests.stand_ins import LOCAL, configuration, write_stand_ins
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
 FOUND: dict[str, dict[str, Any]] = {
     "lab": {"shape": [30, 41, 43], "voxel_size": [40, 4.5, 4]},
     "large": {"shape": [1000, 3000, 3001], "voxel_size": [40, 4.5, 4]},
 }
+for facts in FOUND.values():
+    facts |= {"dtype": "uint8", "whole_sections": False, "labels": {}}
+FOUND["lab"]["labels"]["truth"] = {**FOUND["lab"], "dtype": "uint64"}
 SHAPES = r"(\d+(?: x \d+)*)"
 
 
@@ -53,6 +62,11 @@ def block_of(text: str, start: str) -> str:
     """The paragraph that begins with `start`."""
     (found,) = [part for part in text.split("\n\n") if part.startswith(start)]
     return found
+
+
+def unwrapped(found: str) -> str:
+    """A paragraph whose sentences have a line each."""
+    return re.sub(r"\n {4}(?! )", " ", found)
 
 
 def numbers(found: str) -> tuple[int, ...]:
@@ -106,7 +120,8 @@ def test_auto_context_shows_two_nets(kind: str, read: str) -> None:
     assert "10 channels: 10 descriptors" in first
     assert f"{read}descriptors of the net 3d_lsd{' and the image' if kind == '3d_acrlsd' else ''}\n" in second
     assert re.search(r"^  predict_3d_lsd +\d", block_of(plan, "lab: "), re.MULTILINE)
-    assert re.search("^  predict_.*3d_lsd.*: .* total pooling 2 x 4 x 6$", block_of(plan, "large: "), re.MULTILINE)
+    large = unwrapped(block_of(plan, "large: "))
+    assert re.search("^  predict_.*3d_lsd.*: .* total pooling 2 x 4 x 6$", large, re.MULTILINE)
     assert "3d_lsd" not in text(config())
 
 
@@ -130,7 +145,7 @@ def test_volumes_show_every_stage_with_its_memory() -> None:
 
 def test_rounded_blocks_are_explained_and_others_are_not() -> None:
     plan = text(config(predict={"block": [16, 96, 130]}, segment={"block": [60, 100, 100]}))
-    large = block_of(plan, "large: ")
+    large = unwrapped(block_of(plan, "large: "))
     (told,) = re.findall(r"predict_2d_to_3d.*: (.*) instead of 16 x 96 x 130 \(`predict.block`\): (.*)", large)
     assert told == ("16 x 128 x 384", "whole chunks of 16 x 128 x 128, and multiples of the total pooling 2 x 4 x 6")
     assert "segment.block" not in large
@@ -178,3 +193,62 @@ def test_views_and_members_are_said() -> None:
     assert "the mean of 8, each of blocks up to 2 x 6 x 5 voxels longer" in deep
     assert "4, each with a seed of its own" in deep
     assert "members" not in flat
+
+
+def costs_of(plan: str) -> dict[str, list[str]]:
+    """The cells of the table of costs, by stage."""
+    lines = plan[plan.index("\nCOSTS") :].splitlines()[3:]
+    rows = [re.split("  +", line.strip()) for line in lines]
+    return {row[0]: row[1:] for row in rows if len(row) >= 5}
+
+
+def test_costs_are_those_of_all_volumes_together() -> None:
+    """Jobs, files and bytes add up; times follow from what was measured, within the limits of training."""
+    full = config()
+    full["nets"]["2d"] |= {"iterations": 9000}
+    full["nets"]["2d_to_3d"] |= {"iterations": 9000, "minutes": 10}
+    rates = {"train_2d": Rate("old", 60.0, 200), "train_2d_to_3d": Rate("old", 60.0, 200)}
+    rates["make_fragments"] = Rate("this", 40.0, 4 * 10**6)
+    plan = plan_text(full, FOUND, {"train_2d": Allowance(8, 16000, True, "", "")}, rates)
+    rows, costs = costs_of(plan), run_costs(FOUND, full)
+    for stage in ("import_raw", "predict_2d", "make_graph", "write_segmentation"):
+        own = [cost for cost in costs if cost.stage == stage]
+        assert rows[stage][0] == f"{sum(cost.jobs for cost in own):,}"
+        known = [cost.stored for cost in own if cost.stored is not None]
+        files = f"{sum(stored.files for stored in known):,}" if known else "-"
+        assert rows[stage][3] == files
+    assert rows["all"][0] == f"{sum(cost.jobs for cost in costs):,}"
+    assert rows["train_2d"] == ["1", "8", "1", "-", "-", "45 min", "old"]
+    assert rows["train_2d_to_3d"] == ["1", "-", "-", "-", "-", "10 min", "old"]
+    work = sum(cost.work for cost in costs if cost.stage == "make_fragments")
+    assert rows["make_fragments"][-2:] == [f"{work * 1e-5 / 3600:.1f} h", "this"]
+    assert rows["make_graph"][-2:] == ["-", "-"]
+    assert rows["all"][-1].endswith("h+")
+    assert "as measured in" in plan
+    assert f"lab: {sum(cost.jobs for cost in costs if cost.subject == 'lab')} jobs, at most" in plan
+    assert costs_of(plan_text(full, FOUND, {}))["all"][-1] == "-"
+
+
+SHIPPED = [("config/config.yaml",), ("tests/workflow/tiny.yaml",), ("config/fib25.yaml", "config/gpu.yaml")]
+
+
+@pytest.mark.parametrize("files", [*SHIPPED, *LOCAL.values()], ids=lambda files: Path(files[0]).stem)
+def test_shipped_configurations_are_checked_and_planned(
+    files: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both texts name every volume and fit on 120 columns; what isn't there yet is said to be so."""
+    read = configuration(*files)
+    monkeypatch.chdir(tmp_path)
+    write_stand_ins(read, tmp_path)
+    full = complete(read, SCHEMA)
+    problems, found = input_problems(full)
+    assert problems == []
+    seen = inspect_input(full, {name: facts for name, facts in found.items() if facts["path"] is None})[1]
+    given = Allowance(8, 128000, True, "", "")
+    plan = plan_text(full, found, {f"{stage}{part}": given for stage in STAGES for part in ("", "_part")})
+    for text in (input_text(full, found, seen), plan):
+        assert max(map(len, text.splitlines())) <= 120
+        for name in full["volumes"]:
+            unknown = f"{name}: not known" in text or f"{name}, {full['volumes'][name]['role']}: not known" in text
+            assert name in text
+            assert unknown == (name not in found)

@@ -1,14 +1,22 @@
 """What the workflow plans to do, without doing it."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import yaml
 
+from sparse2dense.stages.checking import input_problems
+from sparse2dense.stages.configuration import complete, load_schema
+from sparse2dense.stages.costs import STAGES, run_costs
+from tests.stand_ins import merged
 from tests.workflow.invocation import ROOT, TINY, Job, planned, snakemake, started, written
 
+SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
 # Which rules read what which rules made, beside pictures and report. Segmentation at the chosen threshold hides behind
 # the checkpoint `choose_threshold` until that has run.
 CHAIN = {
@@ -267,6 +275,8 @@ def test_the_plan_is_shown_whenever_it_is_asked_for(tmp_path: Path) -> None:
         text = (tmp_path / "results/tiny/plan.txt").read_text()
         assert text in outcome.text
         assert "held_out: 17 x 50 x 44 voxels of 8 x 8 x 8 nm" in text
+        assert "COSTS of painted, bare, held_out" in text
+        assert max(map(len, text.splitlines())) <= 120
     change = written(tmp_path, {"volumes": {"bare": {"phantom": {"shape": [18, 52, 60]}}}})
     assert "bare: 18 x 52 x 60 voxels" in snakemake(tmp_path, "plan", configfiles=(TINY, change)).text
 
@@ -300,6 +310,27 @@ def test_sections_across_flat_voxels_are_refused_before_anything_runs(tmp_path: 
     outcome = snakemake(tmp_path, "--dry-run", configfiles=(TINY, change), check=False)
     assert outcome.status != 0
     assert "`predict.orientations` is ['z', 'x'], and volume bare has voxels of [30, 8, 8] nm" in outcome.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"volumes": {"held_out": {"jobs": 3}}},
+        {"nets": {"3d": {"kind": "3d_aclsd", "members": 2}}, "evaluate": {"tracks": ["bootstrapped"]}},
+        {"evaluate": {"tracks": ["baseline"]}, "segment": {"method": "mutex", "fragments": {"only_tissue": False}}},
+    ],
+    ids=["shared", "auto_context", "baseline"],
+)
+def test_the_plan_counts_the_jobs_that_run(tmp_path: Path, change: dict[str, Any]) -> None:
+    """With a threshold that is given nothing hides behind its choice, and of every stage as many jobs are planned."""
+    change = {**change, "pseudo_truth": {"threshold": 0.5}}
+    jobs = planned(snakemake(tmp_path, "--dry-run", configfiles=(TINY, written(tmp_path, change))))
+    full = complete(merged(yaml.safe_load(TINY.read_text()), change), SCHEMA)
+    counted: Counter[str] = Counter()
+    for cost in run_costs(input_problems(full)[1], full):
+        counted[cost.stage] += cost.jobs
+    found = Counter(job.rule.removesuffix("_part") for job in jobs)
+    assert counted == {stage: found[stage] for stage in STAGES if found[stage]}
 
 
 def test_every_member_of_an_ensemble_is_trained(tmp_path: Path) -> None:

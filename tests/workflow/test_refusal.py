@@ -1,5 +1,6 @@
 """What is wrong is said before any job starts, and nothing already computed is touched."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,43 @@ def test_all_input_problems_are_found_before_any_other_job(tmp_path: Path) -> No
     assert not (tmp_path / "results/tiny/painted").exists()
 
 
-def test_good_input_is_described(tmp_path: Path) -> None:
-    """`snakemake check` passes on good input and leaves what it found."""
-    change = {"volumes": {"mine": sources(tmp_path)}}
-    outcome = snakemake(tmp_path, "check", configfiles=(TINY, written(tmp_path, change)))
-    assert started(outcome) == ["check"]
-    found = (tmp_path / "results/tiny/check.json").read_text()
-    assert '"mine"' in found
-    assert '"dtype": "uint8"' in found
+def test_good_input_is_shown_whenever_it_is_asked_for(tmp_path: Path) -> None:
+    """`snakemake check` shows what it found each time, keeps it, and finds it anew when a file is replaced."""
+    files = (TINY, written(tmp_path, {"volumes": {"mine": sources(tmp_path)}}))
+    for rules in (["check", "write_check"], ["check"]):
+        outcome = snakemake(tmp_path, "check", configfiles=files)
+        assert started(outcome) == rules
+        text = (tmp_path / "results/tiny/check.txt").read_text()
+        assert text in outcome.text
+        assert "mine, annotated" in text
+        assert re.search("  raw +20 x 40 x 50 +uint8", text)
+    tifffile.imwrite(tmp_path / "raw.tif", np.zeros((20, 40, 50), np.uint16))
+    outcome = snakemake(tmp_path, "check", configfiles=files)
+    assert started(outcome) == ["check", "write_check"]
+    assert re.search("  raw +20 x 40 x 50 +uint16", outcome.text)
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "values", "told"),
+    [
+        ("check", "painted", np.zeros((20, 40, 50), np.uint16), "annotation.sections` holds [3, 9], on which nothing"),
+        ("prepare", "painted", np.full((20, 40, 50), -2, np.int16), "painted.tif holds the negative id -2"),
+        ("check", "raw", np.full((20, 40, 50), 255, np.float32), "raw.tif holds values from 255.0 to 255.0"),
+        ("prepare", "painted", np.ones((8, 40, 50), np.uint16), "`volumes.mine.annotation.sections` holds [9]"),
+    ],
+    ids=["unpainted", "negative", "floats", "absent"],
+)
+def test_contents_are_checked_before_any_job(tmp_path: Path, target: str, name: str, values: Any, told: str) -> None:
+    """What headers don't show is refused too, by every target, and nothing is begun."""
+    volume = sources(tmp_path, offset=[0, 0, 0])
+    tifffile.imwrite(tmp_path / f"{name}.tif", values)
+    change = written(tmp_path, {"volumes": {"mine": volume}})
+    outcome = snakemake(tmp_path, target, configfiles=(TINY, change), check=False)
+    assert outcome.status != 0
+    assert told in outcome.text
+    assert "Traceback" not in outcome.text
+    assert started(outcome) == []
+    assert list((tmp_path / "results").rglob("*.*")) == []
 
 
 def test_blocks_beyond_all_memory(tmp_path: Path) -> None:
@@ -92,12 +122,15 @@ def test_blocks_beyond_all_memory(tmp_path: Path) -> None:
 def test_failing_job_is_tried_again_with_more_memory_and_time(tmp_path: Path) -> None:
     """Resources double with every attempt; the number of attempts is the profile's or the user's."""
     volume = sources(tmp_path, mapping="numbers.csv")
-    (tmp_path / "numbers.csv").write_text("2,7\n")  # the labels hold id 1, which the table lacks
+    (tmp_path / "numbers.csv").write_text("1,7\n")
+    painted = np.ones((20, 40, 50), np.uint16)
+    painted[5] = 2  # which the table lacks, on a section that isn't named
+    tifffile.imwrite(tmp_path / "painted.tif", painted)
     change = written(tmp_path, {"volumes": {"mine": volume}})
     target = "results/tiny/mine/painted.zarr"
     outcome = snakemake(tmp_path, target, "--retries", "1", configfiles=(TINY, change), check=False)
     assert outcome.status != 0
-    assert "holds ids that the mapping lacks: 1" in outcome.text
+    assert "holds ids that the mapping lacks: 2" in outcome.text
     tries = [line for line in outcome.text.splitlines() if "resources:" in line and "runtime=" in line]
     assert any("mem_mb=2000" in line and "runtime=60" in line for line in tries)
     assert any("mem_mb=4000" in line and "runtime=120" in line for line in tries)

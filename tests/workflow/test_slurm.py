@@ -78,15 +78,17 @@ def test_tiny_workflow(tmp_path: Path) -> None:
 
 def test_failing_job_gets_more_of_everything(tmp_path: Path) -> None:
     """The retries of the profile are new SLURM jobs, each with twice the memory and time."""
-    tifffile.imwrite(tmp_path / "stack.tif", np.ones((20, 40, 50), np.uint8))
-    (tmp_path / "ids.csv").write_text("2,7\n")  # the labels hold id 1, which the table lacks
+    stack = np.ones((20, 40, 50), np.uint8)
+    stack[4] = 2  # which the table lacks, on a section that no check looks at
+    tifffile.imwrite(tmp_path / "stack.tif", stack)
+    (tmp_path / "ids.csv").write_text("1,7\n")
     source = {"path": "stack.tif", "voxel_size": [8, 8, 8]}
     volume = {"role": "test", "raw": source, "truth": {**source, "mapping": "ids.csv"}}
     change = written(tmp_path, {"volumes": {"mine": volume}})
     target = "results/tiny/mine/truth.zarr"
     outcome = snakemake(tmp_path, target, *OPTIONS, configfiles=(TINY, change), check=False)
     assert outcome.status != 0
-    assert "holds ids that the mapping lacks: 1" in outcome.text
+    assert "holds ids that the mapping lacks: 2" in outcome.text
     failed = [facts for facts in slurm_jobs()["import_labels"] if facts["JobState"] == "FAILED"]
     reserved = [dict(part.split("=") for part in facts["TRES"].split(",")) for facts in failed]
     assert sorted(part["mem"] for part in reserved) == ["2000M", "4000M", "8000M"]

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from dataclasses import asdict
+from functools import cache
 
 from snakemake.io import IOFile
 
@@ -43,7 +44,7 @@ def refuse(reasons):
 refuse(REFUSED)
 
 # What is checked and planned by, beside the files.
-CHECKED = ["volumes", "nets", "predict", "segment", "pseudo_truth", "rounds", "evaluate", "paint_next"]
+CHECKED = ["volumes", "prepare", "nets", "predict", "segment", "pseudo_truth", "rounds", "evaluate", "paint_next"]
 VOLUMES = list(config["volumes"])
 ANNOTATED, UNLABELLED, TEST = (
     [name for name in VOLUMES if config["volumes"][name]["role"] == role]
@@ -116,6 +117,14 @@ ON_RAW = either([*BOOTSTRAPPED, "baseline"])
 FIRST_TRACKS = either([*BOOTSTRAPPED, "baseline"] if AUTO_CONTEXT else [])
 
 
+@cache
+def inspected():
+    """What is wrong with the voxels of the input, and what they show; read once, and only where jobs are to start."""
+    from sparse2dense.stages.inspecting import inspect_input  # its libraries take a second
+
+    return inspect_input(config, FOUND)
+
+
 def growing(base):
     """A resource that starts at `base` and doubles with every attempt."""
     return lambda wildcards, attempt: base * 2 ** (attempt - 1)
@@ -162,10 +171,20 @@ def allowance(name):
 
 
 def allowances(wildcards):
-    """What a job of every rule that works in blocks gets, as plain data."""
-    shared = {f"{name}{part}" for name in SHARED for part in ("", "_part")}
-    given = {name: allowance(name) for name in sorted({*shared, "make_pseudo_truth"})}
+    """What a job of every rule that is planned gets, as plain data."""
+    from sparse2dense.stages.costs import STAGES  # its libraries take a second
+
+    shared = {f"{name}_part" for name in [*SHARED, "import_raw"]}
+    given = {name: allowance(name) for name in sorted({*shared, *STAGES})}
     return {name: asdict(one) if one is not None else None for name, one in given.items()}
+
+
+def rates(wildcards):
+    """What stages took in the runs beside this one, and in itself, as plain data."""
+    from sparse2dense.stages.rates import measured_rates  # its libraries take a second
+
+    here = Path(workflow.pathvars.apply("<results>"))
+    return {stage: asdict(rate) for stage, rate in measured_rates(here.parent, here.name, config).items()}
 
 
 def to_train(key):

@@ -1,14 +1,17 @@
 """Input: described, generated or downloaded, and imported to OME-Zarr."""
 
 
-rule check:
-    """Target: all input and settings checked, as every run does when it starts; says what was found."""
+rule write_check:
+    """Write what was found in the input: images, labels and annotated sections."""
     output:
         json="<results>/check.json",
+        text="<results>/check.txt",
     log:
-        "<logs>/check/run.log",
+        "<logs>/write_check/run.log",
     benchmark:
-        "<benchmarks>/check/run.tsv"
+        "<benchmarks>/write_check/run.tsv"
+    # In this process it is known what was found.
+    localrule: True
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 1
@@ -16,14 +19,29 @@ rule check:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        code=code_hash("stages.checking"),
+        code=code_hash("stages.input_table", "stages.inspecting"),
         config={key: config[key] for key in CHECKED},
+        found=lambda wildcards: FOUND,
+        seen=lambda wildcards: inspected()[1],
     script:
-        "../scripts/check.py"
+        "../scripts/write_check.py"
+
+
+rule check:
+    """Target: all input and settings checked, as every run does when it starts; shows what was found."""
+    input:
+        rules.write_check.output.text,
+    log:
+        "<logs>/check/run.log",
+    localrule: True
+    conda:
+        "../../envs/sparse2dense.yaml"
+    shell:
+        "tee {log:q} < {input:q}"
 
 
 rule write_plan:
-    """Write what a run will do: the nets with their shapes, the volumes with their blocks and memory."""
+    """Write what a run will do and cost: nets with their shapes, volumes with blocks and memory, jobs, disk and time."""
     output:
         text="<results>/plan.txt",
     log:
@@ -43,6 +61,7 @@ rule write_plan:
         config={key: config[key] for key in CHECKED},
         found=lambda wildcards: FOUND,
         allowances=allowances,
+        rates=rates,
     script:
         "../scripts/write_plan.py"
 

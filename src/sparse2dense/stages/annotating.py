@@ -20,7 +20,7 @@ from sparse2dense.volumes.progress import with_progress
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
-__all__ = ["DRAWS", "annotate", "mask_tissue"]
+__all__ = ["DRAWS", "annotate", "mask_tissue", "tile_shape"]
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def annotate(
     volume_in = open_volume(source)
     paint_mask = _open_mask(painted_mask, volume_in, volume) if draw == "painted" else None
     config.check(volume_in.shape)
-    tile = _tile(volume_in.shape, volume_in.voxel_size)
+    tile = tile_shape(volume_in.shape, volume_in.voxel_size)
     plan = blocks(volume_in.shape, tile)
     drawing = _decide(config, volume_in, plan)
     counts = _count(volume_in, paint_mask, drawing, plan, "count annotated voxels")
@@ -215,7 +215,7 @@ def _decide(config: _Config, source: Volume, plan: Sequence[Block]) -> Drawing:
     return replace(drawing, ids=ids)
 
 
-def _tile(shape: Sequence[int], voxel_size: Sequence[float]) -> tuple[int, ...]:
+def tile_shape(shape: Sequence[int], voxel_size: Sequence[float]) -> tuple[int, ...]:
     """The shape of blocks of whole chunks with a bounded number of voxels."""
     chunks = chunk_shape(shape, voxel_size)
     side = chunks
@@ -313,7 +313,7 @@ def mask_tissue(raw: Path, output: Path, *, radius: int, iterations: int, worker
     record = provenance("tissue", settings, {"raw": raw})
     halo = (0, tissue_halo(radius, iterations), tissue_halo(radius, iterations))
     shape, voxel_size, offset = source.shape, source.voxel_size, source.offset
-    tile = _tile(shape, voxel_size)
+    tile = tile_shape(shape, voxel_size)
     shards = shard_shape(shape, tile, chunk_shape(shape, voxel_size))
 
     def create(paths: Sequence[Path]) -> None:

@@ -1,6 +1,5 @@
 """Blocks, shards, halos and memory of every stage that works in blocks, from the configuration before anything runs."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import prod
@@ -15,6 +14,7 @@ from sparse2dense.ops.nearest import reach_in_voxels
 from sparse2dense.ops.regions import LAGS, TEXTURES
 from sparse2dense.ops.views import ORIENTATIONS
 from sparse2dense.stages.consistency import used_nets
+from sparse2dense.stages.machine import machine_megabytes, memory_limit
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
 from sparse2dense.stages.orienting import block_unit
 from sparse2dense.stages.viewing import view_margin, views_of
@@ -77,9 +77,11 @@ class Allowance:
 
 def this_machine(threads: int) -> Allowance:
     """Return what a job with so many CPUs gets where it runs on this machine."""
-    megabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
     gpu = any(Path("/dev").glob("nvidia[0-9]*"))
-    return Allowance(threads, megabytes, gpu, "the memory of this machine", "a machine with more memory")
+    origin, remedy = "the memory of this machine", "a machine with more memory"
+    if memory_limit() is not None:
+        origin, remedy = f"{origin}, or as much of it as may be used here", "more of it: a larger job or container"
+    return Allowance(threads, machine_megabytes(), gpu, origin, remedy)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sparse2dense.stages.net_kinds import NetDescription, description_of
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.volume import Volume
 
-__all__ = ["check_input", "fastest", "load_net", "memory_format", "normalised", "save_net"]
+__all__ = ["check_input", "fastest", "load_net", "memory_format", "normalised", "read_training", "save_net"]
 
 
 def normalised(raw: NDArray) -> NDArray[np.float32]:
@@ -76,6 +76,16 @@ def load_net(path: Path) -> tuple[UNet, NetDescription]:
             remedy="train the net again, or correct the path",
         ) from error
     return net.eval(), description
+
+
+def read_training(path: Path) -> tuple[NetDescription, dict[str, Any]]:
+    """Read what a checkpoint says of its net, and the block of `nets` that it was trained by; empty where it is absent.
+
+    Raises InputError as `load_net` does.
+    """
+    description = load_net(path)[1]
+    record = torch.load(path, map_location="cpu", weights_only=True)["provenance"]
+    return description, dict(record.get("settings", {}).get("settings", {}))
 
 
 def check_input(volume: Volume, name: str, description: NetDescription, net: str, view: View = UNTURNED) -> None:

@@ -1,17 +1,21 @@
-"""What a run will do, as a text to read before it starts: nets and their shapes, volumes and their blocks, memory."""
+"""What a run will do, as a text to read before it starts: nets, volumes and their blocks, memory, and what it costs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from math import prod
+from math import inf, prod
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.views import ORIENTATIONS
 from sparse2dense.stages.consistency import is_reused, used_nets
+from sparse2dense.stages.costs import Cost, run_costs
 from sparse2dense.stages.memory import Allowance, BlockPlan, block_plans
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
 from sparse2dense.stages.orienting import block_unit
+from sparse2dense.stages.rates import Rate
+from sparse2dense.stages.text_tables import aligned, by, duration, gigabytes
 from sparse2dense.stages.viewing import view_margin, views_of
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.grid import block_grid, chunk_shape, dividing_chunks, tiling
@@ -21,17 +25,30 @@ __all__ = ["plan_text", "write_plan"]
 Config = Mapping[str, Any]
 Found = Mapping[str, Mapping[str, Any]]
 Shape = Sequence[int]
+Allowances = Mapping[str, Allowance | None]
 COLUMNS = ("stage", "blocks", "block", "halo", "shard", "CPUs", "needs (GB)", "gets (GB)")
+COST_COLUMNS = ("stage", "jobs", "CPUs", "GPU", "files", "disk (GB)", "time", "as measured in")
+WIDTH = 118
+NOTES = (
+    "jobs: of a whole run, but for those of tables, pictures and the report, which take seconds each, and for what is "
+    "made only when asked for. A stage that several jobs share has one more, which gives the result its name.",
+    "files, disk: at most, as if nothing could be compressed. -: follows from the data; with tables of fragments and "
+    "nets this is mostly little beside the volumes.",
+    "time: of all jobs one after another, by what a run has measured for as many voxels or steps. Other CPUs, another "
+    "GPU and other settings take another time. -: no run with such nets has measured it.",
+)
 
 
-def write_plan(output: Path, config: Config, found: Found, allowances: Mapping[str, Allowance | None]) -> None:
+def write_plan(
+    output: Path, config: Config, found: Found, allowances: Allowances, rates: Mapping[str, Rate] | None = None
+) -> None:
     """Write the text that `plan_text` returns to the file `output`."""
     with atomic_file(output) as file:
-        file.write_text(plan_text(config, found, allowances))
+        file.write_text(plan_text(config, found, allowances, rates))
 
 
-def plan_text(config: Config, found: Found, allowances: Mapping[str, Allowance | None]) -> str:
-    """Return the plan of a run as text: every net, then every volume with the stages that work on it in blocks.
+def plan_text(config: Config, found: Found, allowances: Allowances, rates: Mapping[str, Rate] | None = None) -> str:
+    """Return the plan of a run as text: nets, volumes with the stages that work on them in blocks, and all costs.
 
     Parameters
     ----------
@@ -42,6 +59,8 @@ def plan_text(config: Config, found: Found, allowances: Mapping[str, Allowance |
         Shape and voxel size (nm) of volumes by name; what is not yet downloaded is missing.
     allowances
         What a job of a rule gets, by the name of the rule; None where that isn't known.
+    rates
+        What stages took in earlier runs: see `rates.measured_rates`.
     """
     plans = block_plans(found, config)
     sections = ["NETS, with shapes (channels, z, y, x)"]
@@ -53,6 +72,7 @@ def plan_text(config: Config, found: Found, allowances: Mapping[str, Allowance |
             sections.append("\n".join(_volume_lines(name, config, found[name], own, allowances)))
         else:
             sections.append(f"{name}: not known before it is downloaded")
+    sections.append("\n".join(_cost_lines(config, found, allowances, rates or {})))
     return "\n\n".join(sections) + "\n"
 
 
@@ -67,16 +87,16 @@ def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPla
     yield f"{name}: {settings['kind']}, {origin}"
     rows = [("weights", f"{architecture.weights:,}"), ("input", _inputs(net)), ("output", _outputs(architecture))]
     if not is_reused(settings):
-        given, gives = (_by((count, *settings["input_shape"])) for count in _channels(architecture))
+        given, gives = (by((count, *settings["input_shape"])) for count in _channels(architecture))
         rows.append(("training", f"{given} -> {gives}, {settings['batch']} at a time, padded to keep the size"))
-    rows.append(("context", f"{_by(architecture.context)} voxels on each side of a predicted one"))
+    rows.append(("context", f"{by(architecture.context)} voxels on each side of a predicted one"))
     for size, names in _grouped({volume: tuple(facts["voxel_size"]) for volume, facts in found.items()}):
         nm = (
             f"{side * length:g}" for side, length in zip(architecture.context, size[-architecture.ndim :], strict=True)
         )
         rows.append(("", f"{' x '.join(nm)} nm in {names}"))
     least = architecture.input_shape((1,) * architecture.ndim)
-    rows.append(("valid inputs", f"{_by(least)} and more by multiples of the total pooling {_by(architecture.stride)}"))
+    rows.append(("valid inputs", f"{by(least)} and more by multiples of the total pooling {by(architecture.stride)}"))
     own = [plan for plan in plans if plan.rule.removesuffix("_part") == f"predict_{name}"]
     written = {
         plan.volume: tuple(map(min, plan.block, found[plan.volume]["shape"])) for plan in own if plan.across == "z"
@@ -88,7 +108,7 @@ def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPla
     rows += _sections_row(name, config)
     views = views_of(net, config["predict"]["flips"], config["predict"]["transpose"])
     if len(views) > 1:
-        beyond = _by(view_margin(net, views)[-architecture.ndim :])
+        beyond = by(view_margin(net, views)[-architecture.ndim :])
         rows.append(("views", f"the mean of {len(views)}, each of blocks up to {beyond} voxels longer"))
     if own:
         host, passing = (max(sizes) / 1e9 for sizes in zip(*((p.block_bytes, p.net_bytes) for p in own), strict=True))
@@ -96,7 +116,9 @@ def _net_lines(name: str, config: Config, found: Found, plans: Sequence[BlockPla
             ("memory", f"{host:.2f} GB for a block, {passing:.2f} GB for the net, on the GPU where there is one")
         )
     width = max(len(label) for label, _ in rows) + 2
-    yield from (f"  {label:<{width}}{text}" for label, text in rows)
+    for label, text in rows:
+        for number, line in enumerate(wrap(text, WIDTH - width - 2, break_long_words=False, break_on_hyphens=False)):
+            yield f"  {label if number == 0 else '':<{width}}{line}"
 
 
 def _sections_row(name: str, config: Config) -> Iterator[tuple[str, str]]:
@@ -119,7 +141,7 @@ def _pass(architecture: Architecture, block: Shape, names: str) -> str:
     """Return the shapes of one pass of a net over a whole block of some volumes."""
     wanted, passes = (block[1:], f"{block[0]} sections, each ") if architecture.ndim == 2 else (block, "")
     into, out = _channels(architecture)
-    return f"{passes}{_by((into, *architecture.input_shape(tuple(wanted))))} -> {_by((out, *wanted))} in {names}"
+    return f"{passes}{by((into, *architecture.input_shape(tuple(wanted))))} -> {by((out, *wanted))} in {names}"
 
 
 def _cut(architecture: Architecture, block: Shape) -> Iterator[str]:
@@ -128,7 +150,7 @@ def _cut(architecture: Architecture, block: Shape) -> Iterator[str]:
     given = architecture.input_shape(wanted)
     gives = tuple(side - 2 * more for side, more in zip(given, architecture.context, strict=True))
     if gives != wanted:
-        yield f"the input is rounded up to a valid one; it gives {_by(gives)}, and what is beyond the block is cut off"
+        yield f"the input is rounded up to a valid one; it gives {by(gives)}, and what is beyond the block is cut off"
 
 
 def _inputs(net: NetDescription) -> str:
@@ -164,7 +186,7 @@ def _volume_lines(
     size = " x ".join(f"{length:g}" for length in facts["voxel_size"])
     jobs = config["volumes"][name]["jobs"]
     shared = f", each stage shared by {jobs} jobs" if jobs > 1 else ""
-    yield f"{name}: {_by(facts['shape'])} voxels of {size} nm{shared}"
+    yield f"{name}: {by(facts['shape'])} voxels of {size} nm{shared}"
     rows: list[Sequence[str]] = [COLUMNS]
     for plan in plans:
         given = allowances.get(plan.rule)
@@ -173,24 +195,81 @@ def _volume_lines(
             (
                 _stage(plan),
                 f"{prod(block_grid(facts['shape'], plan.block)):,}",
-                _by(plan.block),
-                _by(plan.halo),
-                _by(plan.shard) if plan.shard else "-",
+                by(plan.block),
+                by(plan.halo),
+                by(plan.shard) if plan.shard else "-",
                 str(given.threads) if given else "-",
                 needs,
                 f"{given.megabytes / 1e3:.1f}" if given else "-",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in
-                 enumerate(zip(row, widths, strict=True)))  # fmt: skip
-        yield "  " + "  ".join(cells)
+    yield from aligned(rows)
     for reason, stages in _grouped({_stage(plan): _reason(plan, config, facts) for plan in plans}):
         if reason:
-            yield f"  {stages}: {reason}"
+            yield from _wrapped(f"{stages}: {reason}")
     if any(plan.shard for plan in plans):
         yield "  shard: one file for the chunks of a block, as they would be more than 1000 files"
+
+
+def _cost_lines(config: Config, found: Found, allowances: Allowances, rates: Mapping[str, Rate]) -> Iterator[str]:
+    """Yield a table of what every stage costs in all volumes together, the sums of each volume, and what they mean."""
+    costs = run_costs(found, config)
+    yield f"COSTS of {', '.join(found)}" if found else "COSTS"
+    rows: list[Sequence[str]] = [COST_COLUMNS]
+    labels = {cost.stage: {other.subject for other in costs if other.stage == cost.stage} for cost in costs}
+    groups: dict[tuple[str, str], list[Cost]] = {}
+    for cost in costs:
+        trained = cost.stage.startswith("train_")
+        label = f"{cost.stage} ({cost.subject})" if trained and len(labels[cost.stage]) > 1 else cost.stage
+        groups.setdefault((label, f"train_{cost.subject}" if trained else cost.stage), []).append(cost)
+    times = [_time(own, rates.get(key)) for (_, key), own in groups.items()]
+    for ((label, key), own), seconds in zip(groups.items(), times, strict=True):
+        given = allowances.get(f"{own[0].stage}_part", allowances.get(own[0].stage))
+        uses_gpu = own[0].stage.startswith(("train_", "predict_"))
+        rows.append(
+            (
+                label,
+                f"{sum(cost.jobs for cost in own):,}",
+                str(given.threads) if given else "-",
+                str(int(uses_gpu and given.gpu)) if given else "-",
+                *_size(own),
+                duration(seconds) if seconds is not None else "-",
+                rates[key].run if seconds is not None else "-",
+            )
+        )
+    known = sum(seconds for seconds in times if seconds is not None)
+    more = "+" if None in times else ""
+    total = duration(known) + more if any(seconds is not None for seconds in times) else "-"
+    rows.append(("all", f"{sum(cost.jobs for cost in costs):,}", "", "", *_size(costs), total, ""))
+    yield from aligned(rows)
+    for name in found:
+        own = [cost for cost in costs if cost.subject == name]
+        files, size = _size(own)
+        yield f"  {name}: {sum(cost.jobs for cost in own):,} jobs, at most {files} files and {size} GB"
+    for note in NOTES:
+        yield from _wrapped(note)
+
+
+def _time(costs: Sequence[Cost], rate: Rate | None) -> float | None:
+    """Return seconds of all jobs of a stage; None where nobody has measured it, or there are none."""
+    if rate is None or not any(cost.jobs for cost in costs):
+        return None
+    limits = (inf if cost.most_seconds is None else cost.most_seconds for cost in costs)
+    return sum(min(cost.work * rate.seconds / rate.work, limit) for cost, limit in zip(costs, limits, strict=True))
+
+
+def _size(costs: Sequence[Cost]) -> tuple[str, str]:
+    """Return files and GB of all costs that are known; `-` where none is."""
+    stored = [cost.stored for cost in costs if cost.stored is not None]
+    if not stored:
+        return "-", "-"
+    return f"{sum(one.files for one in stored):,}", gigabytes(sum(one.bytes for one in stored))
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """Yield the lines of a sentence, those that follow the first one further in."""
+    for number, line in enumerate(wrap(text, WIDTH - 4, break_long_words=False, break_on_hyphens=False)):
+        yield f"  {line}" if number == 0 else f"    {line}"
 
 
 def _reason(plan: BlockPlan, config: Config, facts: Config) -> str:
@@ -200,22 +279,17 @@ def _reason(plan: BlockPlan, config: Config, facts: Config) -> str:
     if plan.block == asked:
         return ""
     chunks = chunk_shape(facts["shape"], facts["voxel_size"])
-    change = f"{_by(plan.block)} instead of {_by(asked)} (`{plan.key}`):"
+    change = f"{by(plan.block)} instead of {by(asked)} (`{plan.key}`):"
     if section == "predict":
         net = plan.rule.removesuffix("_part").removeprefix("predict_")
         pooling = used_nets(config)[net]["pooling"]
         stride = [prod(factors) for factors in zip(*pooling, strict=True)]
         axes = config["predict"]["orientations"] if net == "2d_to_3d" else [plan.across]
         unit = block_unit(stride, [ORIENTATIONS[axis] for axis in axes])
-        return f"{change} whole chunks of {_by(chunks)}, and multiples of the total pooling {_by(unit)}"
+        return f"{change} whole chunks of {by(chunks)}, and multiples of the total pooling {by(unit)}"
     if plan.rule.startswith("make_fragments"):
-        return f"{change} it covers the volume, which ends with a chunk of {_by(dividing_chunks(plan.block, chunks))}"
-    return f"{change} whole chunks of {_by(tiling(facts['shape'], asked, chunks)[1])}, which no two blocks share"
-
-
-def _by(shape: Iterable[int]) -> str:
-    """Return sides with crosses between them."""
-    return " x ".join(map(str, shape))
+        return f"{change} it covers the volume, which ends with a chunk of {by(dividing_chunks(plan.block, chunks))}"
+    return f"{change} whole chunks of {by(tiling(facts['shape'], asked, chunks)[1])}, which no two blocks share"
 
 
 def _grouped(values: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 __all__ = ["TARGETS", "Call", "Progressed", "last_call", "last_error", "last_progress", "tail"]
 
-TARGETS = {"all", "plan", "prepare", "train", "predict", "segment", "bootstrap", "evaluate", "report", "paint_next"}
+TARGETS = {
+    "all", "check", "plan", "prepare", "train", "predict", "segment", "bootstrap", "evaluate", "report", "paint_next",
+}  # fmt: skip
 """Rules that make nothing themselves; Snakemake counts them as jobs."""
 TAIL_BYTES = 2**16
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.skeletonisation import skeletonise
+from sparse2dense.ops.skeletons import Skeletons
 from sparse2dense.volumes.skeleton_files import crop_to_volume, read_skeletons, write_graphml
 from sparse2dense.volumes.volume import open_volume
 
-__all__ = ["import_skeletons", "skeletonise_truth"]
+__all__ = ["import_skeletons", "read_skeletons_in_place", "skeletonise_truth"]
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +44,17 @@ def import_skeletons(
 
     Raises InputError as `read_skeletons` does, and when no node lies in the volume.
     """
-    read = read_skeletons(source)
-    scale = np.asarray((1, 1, 1) if voxel_size is None else voxel_size, np.float64)
-    placed = replace(read, position=read.position * scale + np.asarray(offset, np.float64))
-    inside = crop_to_volume(placed, source, open_volume(reference))
+    read = read_skeletons_in_place(source, voxel_size=voxel_size, offset=offset)
+    inside = crop_to_volume(read, source, open_volume(reference))
     write_graphml(inside, output)
     log.info("%s: %d of %d nodes lie in %s", output, len(inside), len(read), reference)
+
+
+def read_skeletons_in_place(source: Path, *, voxel_size: Sequence[float] | None, offset: Sequence[float]) -> Skeletons:
+    """Read skeletons from a file, positions in nm; parameters and errors as for `import_skeletons`."""
+    read = read_skeletons(source)
+    scale = np.asarray((1, 1, 1) if voxel_size is None else voxel_size, np.float64)
+    return replace(read, position=read.position * scale + np.asarray(offset, np.float64))
 
 
 def skeletonise_truth(truth: Path, reference: Path, output: Path, *, node_distance_nm: float) -> None:

@@ -202,16 +202,21 @@ def _edges_to_parents(path: Path, node: Sequence[str], parent: Sequence[str]) ->
 
 
 def crop_to_volume(skeletons: Skeletons, source: Path, volume: Volume) -> Skeletons:
-    """Return the nodes that lie in a volume, and the edges between them.
+    """Return the nodes that lie in a volume, and the edges between them; errors as `crop_to_extent` raises them."""
+    return crop_to_extent(skeletons, source, volume.path, volume.extent)
+
+
+def crop_to_extent(skeletons: Skeletons, source: Path, image: Path, extent: Sequence[tuple[float, float]]) -> Skeletons:
+    """Return the nodes that lie in the extent of an image (begin and end in nm, z y x), and the edges between them.
 
     `source` is what the skeletons, at least one node, come from; the InputError names it when no node is left.
     """
-    begin, end = zip(*volume.extent, strict=True)
+    begin, end = zip(*extent, strict=True)
     inside = crop(skeletons, begin, end)
     if len(inside) == 0:
         low, high = skeletons.position.min(axis=0).tolist(), skeletons.position.max(axis=0).tolist()
         raise InputError(
-            f"{source} has its {len(skeletons)} nodes from {low} to {high} nm, {volume.path} covers {volume.extent} nm",
+            f"{source} has its {len(skeletons)} nodes from {low} to {high} nm, {image} covers {tuple(extent)} nm",
             allowed="at least one node in the volume",
             remedy="give positions z, y, x in nm in the same world as the volume, or correct the volume's offset",
         )
