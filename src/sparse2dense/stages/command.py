@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sparse2dense.errors import InputError
 
-__all__ = ["command_parser", "main"]
+__all__ = ["check_view", "command_parser", "main"]
 
 CLIENT = "https://neuroglancer-demo.appspot.com/"
 PORT = 8765
@@ -122,21 +122,27 @@ def check_view(given: argparse.Namespace) -> None:
         way, used = "--base-url", {"base_url", "client"}
     else:
         way, used = "the server on this machine", taken
-    idle = [f"--{name.replace('_', '-')}" for name in sorted(taken - used) if getattr(given, name) not in (None, False)]
+    unset = (None, False)
+    idle = [name for name in sorted(taken - used) if not any(getattr(given, name) is value for value in unset)]
     if idle:
         raise InputError(
-            f"{' and '.join(idle)} beside {way}",
-            allowed=", ".join(f"--{name.replace('_', '-')}" for name in sorted(used)) or "no further option",
+            f"{' and '.join(map(option, idle))} beside {way}",
+            allowed=", ".join(map(option, sorted(used))) or "no further option",
             remedy="leave it out: it would do nothing",
         )
     for name in ("base_url", "client"):
         address = getattr(given, name)
         if address and not re.match(r"[a-z][a-z0-9+.-]*://[^/#]", address):
             raise InputError(
-                f"--{name.replace('_', '-')} {address} is no address",
+                f"{option(name)} {address} is no address",
                 allowed="https://host/folder, or gs:// and s3:// for data",
                 remedy="give the whole address, from https:// on",
             )
+
+
+def option(name: str) -> str:
+    """Return how an option is written on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 if __name__ == "__main__":

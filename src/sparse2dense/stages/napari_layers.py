@@ -33,13 +33,18 @@ def add_layers(viewer: Any, place: Path) -> None:
     layers = volume_layers(place)
     for layer in layers:
         _add(viewer, layer)
+    voxel = layers[0].volume.voxel_size
     for track, places in error_places(place).items():
         viewer.add_points(
-            [[(low + high) / 2 for low, high in zip(one.begin, one.end, strict=True)] for one in places],
+            [
+                [(low + high) / 2 / side for low, high, side in zip(one.begin, one.end, voxel, strict=True)]
+                for one in places
+            ],
             name=f"{track} worst errors",
             features={"error": [one.words for one in places]},
             text="error",
-            size=10 * max(layers[0].volume.voxel_size),  # nm
+            size=10,
+            scale=voxel,  # not in nm: sliders go by the smallest step of all layers
             visible=False,
         )
 
@@ -51,7 +56,9 @@ def _add(viewer: Any, layer: Layer) -> None:
         "name": layer.name,
         "visible": layer.visible,
         "scale": (1.0,) * channels + volume.voxel_size,
-        "translate": (0.0,) * channels + volume.offset,
+        # napari takes it for the middle of the first voxel
+        "translate": (0.0,) * channels
+        + tuple(offset + size / 2 for offset, size in zip(volume.offset, volume.voxel_size, strict=True)),
     }
     if layer.kind == "labels":
         viewer.add_labels(volume.array, opacity=0.5, **facts)

@@ -1,6 +1,8 @@
 """The state of Neuroglancer that shows a volume of a run, as JSON and as a link.
 
-Written for Neuroglancer 2.40 and newer, where the address of a volume ends with its format: `<address>/|zarr3:`.
+Written for Neuroglancer 2.40 and newer, where the address of a volume ends with its format: `<address>/|zarr3:`. It
+takes the place that OME-Zarr states for the middle of the first voxel, so a whole number of voxels is the middle of
+one.
 """
 
 import json
@@ -49,7 +51,10 @@ def neuroglancer_state(results: Path, volume: str, base_url: str) -> State:
     image = layers[0].volume
     described = [_layer(layer, f"{base_url.rstrip('/')}/{_path(layer, results)}/|zarr3:") for layer in layers]
     errors = [_errors(track, places, image) for track, places in error_places(place).items()]
-    middle = [(low + high) / 2 / size for (low, high), size in zip(image.extent, image.voxel_size, strict=True)]
+    middle = [
+        low / size + count // 2
+        for (low, _), size, count in zip(image.extent, image.voxel_size, image.shape, strict=True)
+    ]
     return {
         "dimensions": _dimensions(image, "xyz"),
         "position": middle[::-1],
@@ -72,14 +77,15 @@ def _path(layer: Layer, results: Path) -> str:
 
 
 def _dimensions(volume: Volume, names: str) -> dict[str, list[Any]]:
-    """Return size, in metres, and unit of each axis; a channel is no length, and shown all at once (`^`)."""
+    """Return size, in metres, and unit of each axis; the channels of a voxel are known together (`^`)."""
     sizes = dict(zip("zyx", volume.voxel_size, strict=True))
     return {f"{name}^" if name == "c" else name: [1, ""] if name == "c" else [sizes[name] / 1e9, "m"] for name in names}
 
 
 def _layer(layer: Layer, url: str) -> State:
     """Return what Neuroglancer is told of a volume."""
-    facts: State = {"name": layer.name, "visible": layer.visible, "source": url}
+    source: State = {"url": url}
+    facts: State = {"name": layer.name, "visible": layer.visible, "source": source}
     if layer.kind == "labels":
         return {**facts, "type": "segmentation", "tab": "segments", "selectedAlpha": 0.35}
     low_high = list(shown_range(layer.volume))
@@ -87,8 +93,8 @@ def _layer(layer: Layer, url: str) -> State:
     if layer.kind == "image":
         return {**facts, "shader": IMAGE_SHADER, "shaderControls": {"normalized": {"range": low_high}}}
     # OME-Zarr would make the channel an axis with a slider; here it is what colours are made of
-    source = {"url": url, "transform": {"outputDimensions": _dimensions(layer.volume, layer.volume.axes)}}
-    return {**facts, "source": source, "shader": _colours(layer.volume), "opacity": 0.5}
+    source["transform"] = {"outputDimensions": _dimensions(layer.volume, layer.volume.axes)}
+    return {**facts, "shader": _colours(layer.volume), "opacity": 0.5}
 
 
 def _colours(volume: Volume) -> str:
@@ -104,7 +110,11 @@ def _colours(volume: Volume) -> str:
 
 def _errors(track: str, places: Sequence[ErrorPlace], image: Volume) -> State:
     """Return a layer with a box around each of the worst errors of a track."""
-    size = image.voxel_size
+
+    def voxels(place: Sequence[float]) -> list[float]:
+        """Return x, y, z of the corner of a voxel."""
+        return [value / size - 0.5 for value, size in zip(place, image.voxel_size, strict=True)][::-1]
+
     return {
         "name": f"{track} worst errors",
         "visible": False,
@@ -117,8 +127,8 @@ def _errors(track: str, places: Sequence[ErrorPlace], image: Volume) -> State:
                 "type": "axis_aligned_bounding_box",
                 "id": str(number),
                 "description": place.words,
-                "pointA": [value / unit for value, unit in zip(place.begin, size, strict=True)][::-1],
-                "pointB": [value / unit for value, unit in zip(place.end, size, strict=True)][::-1],
+                "pointA": voxels(place.begin),
+                "pointB": voxels(place.end),
             }
             for number, place in enumerate(places)
         ],

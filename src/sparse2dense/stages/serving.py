@@ -44,14 +44,14 @@ def serve(results: Path, volume: str, port: int, client: str | None, *, browser:
     Raises InputError when the port can't be had, or the package is missing.
     """
     with ExitStack() as stack:
-        own = own_client(stack) if client is None else None
-        address: str = client if own is None else own.get_viewer_url()
+        own = None if client else own_client(stack)
+        address = str(own.get_viewer_url()) if own else str(client)
         server = stack.enter_context(FileServer(results, port, [origin(address)]))
         state = neuroglancer_state(results, volume, server.url)
-        if own is None:
-            address = neuroglancer_link(address, state)
-        else:
+        if own:
             own.set_state(state)
+        else:
+            address = neuroglancer_link(address, state)
         others = [name for name in run_volumes(results) if name != volume]
         sys.stdout.write(
             f"{write_state(results / volume / STATE, state)}\n{address}\n"
