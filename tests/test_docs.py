@@ -19,7 +19,7 @@ import pytest
 import tifffile
 import yaml
 
-from sparse2dense.stages.command import command_parser, main
+from sparse2dense.stages.command import check_view, command_parser, main
 from sparse2dense.stages.configuration import load_schema, problems
 from tests.stand_ins import LOCAL, configuration, merged, write_stand_ins
 
@@ -242,8 +242,10 @@ def test_options_of_commands_exist(parser: ArgumentParser) -> None:
 def test_commands_beside_snakemake_are_understood(checkout: Path) -> None:
     """The program knows all that the pages ask of it, and the configurations that it writes are there."""
     asked = [command_parser().parse_args(shlex.split(command)) for command in commands("sparse2dense")]
-    assert {given.command for given in asked} == {"new", "status"}
+    assert {given.command for given in asked} == {"new", "status", "view"}
     for given in asked:
+        if given.command == "view":
+            check_view(given)
         if given.command == "new":
             made = yaml.safe_load((checkout / given.config).read_text())
             assert problems(made, SCHEMA) == []
