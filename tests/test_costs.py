@@ -141,7 +141,8 @@ def test_stages_write_what_is_reckoned(tmp_path: Path, few: int, monkeypatch: py
     np.save(tmp_path / "painted.npy", ids)
     full = config(tmp_path / "raw.npy", tmp_path / "painted.npy")
     stored = {stage: cost.stored for stage, cost in costs(full, "lab").items()}
-    place = {name: tmp_path / f"{name}.zarr" for name in ("raw", "painted", "tissue", "labels", "mask", "segmentation")}
+    names = ("raw", "painted", "tissue", "labels", "mask", "scope", "segmentation")
+    place = {name: tmp_path / f"{name}.zarr" for name in names}
     import_volume(tmp_path / "raw.npy", place["raw"], voxel_size=SIZE)
     import_volume(tmp_path / "painted.npy", place["painted"], voxel_size=SIZE, labels=True, reference=place["raw"])
     assert fits(stored["import_raw"], place["raw"])
@@ -149,11 +150,13 @@ def test_stages_write_what_is_reckoned(tmp_path: Path, few: int, monkeypatch: py
     mask_tissue(place["raw"], place["tissue"], radius=1, iterations=1)
     assert fits(stored["mask_tissue"], place["tissue"])
     files = [tmp_path / "annotation.csv", tmp_path / "annotation.json"]
-    annotate(place["painted"], place["labels"], place["mask"], *files, draw="painted", zero="background")
-    assert fits(stored["annotate"], place["labels"], place["mask"])
+    annotate(
+        place["painted"], place["labels"], place["mask"], place["scope"], *files, draw="painted", zero="background"
+    )
+    assert fits(stored["annotate"], place["labels"], place["mask"], place["scope"])
     chosen: dict[str, Any] = {"draw": "painted", "zero": "background", "sections": [2, 11]}
-    annotate(place["painted"], place["labels"], place["mask"], *files, **chosen)
-    slice_sections(place["raw"], place["labels"], place["mask"], tmp_path / "sections")
+    annotate(place["painted"], place["labels"], place["mask"], place["scope"], *files, **chosen)
+    slice_sections(place["raw"], place["labels"], place["mask"], place["scope"], tmp_path / "sections")
     sections, reckoned = on_disk(tmp_path / "sections"), stored["slice_sections"]
     assert reckoned is not None
     assert 2 * 70 * 90 * (3 * 2 + 4) < sections.bytes < reckoned.bytes

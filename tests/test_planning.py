@@ -170,7 +170,7 @@ def test_sections_across_several_axes_are_said() -> None:
     plan = text(full)
     assert "sections      across z and x: 2 stacks of every volume" in block_of(plan, "2d: ")
     assert "across z and x: the mean of what it makes of 2 stacks" in block_of(plan, "2d_to_3d: ")
-    assert "sections      " not in block_of(plan, "3d: ") + text(config())
+    assert "sections      across" not in block_of(plan, "3d: ") + text(config())
     for name in ("lab: ", "large: "):
         rows = re.findall(r"^  (predict_2d\S*(?: across \w)?)  ", block_of(plan, name), re.MULTILINE)
         assert rows == ["predict_2d", "predict_2d across x", "predict_2d_to_3d"]

@@ -196,7 +196,7 @@ def _stored(stage: str, name: str, facts: Config, config: Config, plan: BlockPla
     if stage == "annotate":
         pieces = chunk_shape(labels, nm)
         shards = shard_shape(labels, tile_shape(labels, nm), pieces)
-        return _sum(stored_size(labels, size, pieces, shards) for size in (8, 1))
+        return _sum(stored_size(labels, size, pieces, shards) for size in (8, 1, 1))
     return _sections(volume, facts, config)
 
 
@@ -218,7 +218,7 @@ def _sections(volume: Config, facts: Config, config: Config) -> Stored | None:
     plane = tuple(facts["shape"][1:])
     chunks = tuple(min(TILE, side) for side in plane)
     adjacent = 2 * config["nets"]["2d"]["adjacent"] + 1
-    sizes = (adjacent * np.dtype(facts["dtype"]).itemsize, 8, 1)
+    sizes = (adjacent * np.dtype(facts["dtype"]).itemsize, 8, 1, 1)
     return _sum(stored_size(plane, size, chunks) for size in sizes) * count
 
 
