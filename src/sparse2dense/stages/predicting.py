@@ -7,10 +7,11 @@ multiple of the net's total pooling. So each voxel is computed from the same inp
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,19 +20,18 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
 from sparse2dense.ops.views import View
+from sparse2dense.stages.answering import Precision, answer, choose_precision
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
-from sparse2dense.stages.nets import check_input, fastest, load_net, normalised
-from sparse2dense.stages.viewing import Source, mean_answer, views_of
+from sparse2dense.stages.nets import check_input, fastest, load_net
+from sparse2dense.stages.viewing import mean_answer, views_of
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, common_multiple, shard_shape, snap_up
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
-__all__ = ["answer", "predict"]
+__all__ = ["predict"]
 
 log = logging.getLogger(__name__)
-
-Floats = NDArray[np.float32]
 
 
 def predict(
@@ -43,6 +43,7 @@ def predict(
     flips: Sequence[str] = (),
     transpose: bool = False,
     members: Sequence[Path] = (),
+    precision: Precision | Literal["auto"] = "float32",
     threads: int = 1,
     part: Part | None = None,
 ) -> None:
@@ -64,6 +65,9 @@ def predict(
         and x exchanged too; the mean of all predictions is kept.
     members
         Further nets of the same description, trained with other seeds, whose predictions enter the mean.
+    precision
+        Of the convolutions; `auto` for what `choose_precision` finds. The choice is kept in the outputs, where every job
+        that works on them reads it, one that goes on with them too.
     threads
         Threads of the arithmetic.
     part
@@ -86,38 +90,34 @@ def predict(
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
     stride = description.architecture.stride
     tile = snap_up(block_shape, common_multiple(chunks, (1,) * (3 - len(stride)) + stride))
-    settings = _settings(checkpoint, description.kind, views, members)
+    settings = _settings(checkpoint, description.kind, views, members, precision)
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
-    def create(paths: Sequence[Path]) -> None:
-        for head, path in zip(heads, paths, strict=True):
-            shape = (description.architecture.heads[head], *grid.spatial_shape)
-            extra = {"offsets": _offsets(description)} if head == "affinities" else {"sigma": list(description.sigma)}
-            create_volume(
-                path,
-                shape,
-                "uint8",
-                voxel_size=grid.voxel_size,
-                offset=grid.offset,
-                axes="czyx",
-                chunks=chunks,
-                shards=shard_shape(shape, tile, chunks),
-                attributes={**extra, "provenance": record},
-            )
-
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    asked = [partial(answer, fastest(one.to(device)), description) for one in nets]
+    nets = [fastest(one.to(device)) for one in nets]
+    alone = len(nets) == len(views) == 1
     opened = lru_cache(lambda path: open_volume(path, "r+"))
+    turn = ThreadPoolExecutor(1)
+
+    def create(paths: Sequence[Path]) -> None:
+        chosen = precision
+        if chosen == "auto":
+            chosen = choose_precision(nets[0], description, sources, grid.spatial_shape, tile, turn)
+        _create_outputs(paths, description, grid, tile, {"precision": chosen, "provenance": record})
 
     def work(paths: Sequence[Path], block: Block) -> None:
+        chosen, dtype = opened(paths[0]).attributes["precision"], torch.uint8 if alone else torch.float32
+        asked = [partial(answer, one, description, precision=chosen, dtype=dtype, turn=turn) for one in nets]
         predicted = mean_answer(asked, description, sources, block, grid.spatial_shape, views)
         for head, path in zip(heads, paths, strict=True):
-            opened(path)[(slice(None), *block.write)] = _quantised(predicted[head])
+            opened(path)[(slice(None), *block.write)] = _as_bytes(predicted[head])
 
     tiles = blocks(grid.spatial_shape, tile)
     key = {**settings, "inputs": {name: identity(path) for name, path in inputs.items()}}
     name = f"predict {grid.path.parent.name} with {checkpoint.parent.name}"
-    computed = run_blockwise([outputs[head] for head in heads], key, create, work, tiles, label=name, part=part)
+    written = [outputs[head] for head in heads]
+    with turn:
+        computed = run_blockwise(written, key, create, work, tiles, label=name, overlapping=alone, part=part)
     voxels = int(np.prod(grid.spatial_shape))
     log.info(
         "%d of %d blocks of %s voxels, %.2f Mvoxel in %.1f s",
@@ -129,40 +129,32 @@ def predict(
     )
 
 
-def answer(net: UNet, description: NetDescription, sources: Mapping[str, Source], block: Block) -> dict[str, Floats]:
-    """What the net predicts for the voxels of `block`: for every head float32 (channels, z, y, x) in [0, 1]."""
-    architecture = description.architecture
-    plane = architecture.ndim == 2
-    context = (description.adjacent, *architecture.context) if plane else architecture.context
-    wanted = architecture.input_shape(block.write_shape[1:] if plane else block.write_shape)
-    lengths = (block.write_shape[0] + 2 * description.adjacent, *wanted) if plane else wanted
-    box = tuple(
-        slice(side.start - margin, side.start - margin + length)
-        for side, margin, length in zip(block.write, context, lengths, strict=True)
-    )
-    values = [normalised(sources[name].read(box)) for name in KINDS[description.kind].inputs]
-    if plane:
-        window = 2 * description.adjacent + 1
-        stacked = np.lib.stride_tricks.sliding_window_view(values[0], window, axis=0)  # (z, y, x, window)
-        batches = [torch.from_numpy(np.moveaxis(section, -1, 0)[None].copy()) for section in stacked]
-    else:
-        channels = [value if value.ndim == 4 else value[None] for value in values]
-        batches = [torch.from_numpy(np.concatenate(channels)[None])]
-    device = next(net.parameters()).device
-    parts: dict[str, list[Floats]] = {head: [] for head in architecture.heads}
-    crop = tuple(slice(0, n) for n in block.write_shape)
-    with torch.inference_mode():
-        for batch in batches:
-            for head, value in net(batch.to(device), padded=False).items():
-                parts[head].append(value[0].float().sigmoid().cpu().numpy())
-    if plane:
-        return {head: np.stack(pieces, axis=1)[(slice(None), *crop)] for head, pieces in parts.items()}
-    return {head: pieces[0][(slice(None), *crop)] for head, pieces in parts.items()}
+def _create_outputs(
+    paths: Sequence[Path], description: NetDescription, grid: Volume, tile: Sequence[int], attributes: Mapping[str, Any]
+) -> None:
+    """Make an empty volume for every head, in the place of `grid`, to be written in blocks of `tile`."""
+    chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
+    for head, path in zip(KINDS[description.kind].heads, paths, strict=True):
+        shape = (description.architecture.heads[head], *grid.spatial_shape)
+        extra = {"offsets": _offsets(description)} if head == "affinities" else {"sigma": list(description.sigma)}
+        create_volume(
+            path,
+            shape,
+            "uint8",
+            voxel_size=grid.voxel_size,
+            offset=grid.offset,
+            axes="czyx",
+            chunks=chunks,
+            shards=shard_shape(shape, tile, chunks),
+            attributes={**extra, **attributes},
+        )
 
 
-def _settings(checkpoint: Path, kind: str, views: Sequence[View], members: Sequence[Path]) -> dict[str, Any]:
+def _settings(
+    checkpoint: Path, kind: str, views: Sequence[View], members: Sequence[Path], precision: str
+) -> dict[str, Any]:
     """What a prediction depends on besides its inputs; views and members only where there are several."""
-    settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": kind}
+    settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": kind, "precision": precision}
     if len(views) > 1:
         settings["views"] = [asdict(view) for view in views]
     if members:
@@ -182,8 +174,9 @@ def _load_member(path: Path, checkpoint: Path, description: NetDescription) -> U
     return net
 
 
-def _quantised(values: Floats) -> NDArray[np.uint8]:
-    return np.rint(values * 255).astype(np.uint8)
+def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """255 times `values`, rounded; as they are where they are bytes already."""
+    return values if values.dtype == np.uint8 else np.rint(values * 255).astype(np.uint8)
 
 
 def _offsets(description: NetDescription) -> list[list[int]]:

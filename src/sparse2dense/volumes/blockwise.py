@@ -15,6 +15,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from sparse2dense.volumes.grid import Block
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash
 
-__all__ = ["BlockFailed", "Part", "atomic_file", "directory_output", "partial_path", "run_blockwise"]
+__all__ = ["OVERLAPPED", "BlockFailed", "Part", "atomic_file", "directory_output", "partial_path", "run_blockwise"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ Part = tuple[int, int]
 MANIFEST = ".blockwise"
 NEVER = 10 * 365 * 24 * 3600.0
 """Seconds; daisy's own limit of 600 s for a block would kill slow blocks."""
+OVERLAPPED = 2
+"""Blocks that a process without others works on at once, where it may: one is computed as others are on their way from
+and to the disk."""
 
 
 class BlockFailed(RuntimeError):
@@ -165,6 +169,7 @@ def run_blockwise(
     *,
     label: str,
     workers: int = 1,
+    overlapping: bool = False,
     conclude: Callable[[Sequence[Path]], None] | None = None,
     part: Part | None = None,
 ) -> int:
@@ -190,6 +195,8 @@ def run_blockwise(
         Names the work in progress bar and log.
     workers
         1 computes in this process (as it must be for a GPU); more start that many processes.
+    overlapping
+        Where this process computes, let `OVERLAPPED` threads call `work` at once, each for a block of its own.
     conclude
         Looks at the finished work, or puts it together, before it gets its name; raises what is wrong with it. A kill
         in its midst calls it again on what it left.
@@ -220,7 +227,7 @@ def run_blockwise(
     left = [block for block in mine if block.index not in done]
     with manifest.attempt(part), Progress(label, len(mine), len(mine) - len(left)) as progress:
         if workers == 1 or len(left) < 2:
-            compute_here(manifest, work, left, progress)
+            compute_here(manifest, work, left, progress, OVERLAPPED if overlapping else 1)
         else:
             compute_in_workers(manifest, work, left, progress, min(workers, len(left)))
     if part is None:
@@ -242,9 +249,10 @@ def share(blocks: Sequence[Block], part: Part) -> Sequence[Block]:
     return blocks[len(blocks) * number // parts : len(blocks) * (number + 1) // parts]
 
 
-def compute_here(manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress) -> None:
-    """Compute blocks one after another in this process; stop at the first failure."""
-    for block in left:
+def compute_here(manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress, threads: int) -> None:
+    """Compute blocks in order in this process, some at once; at the first failure those that have begun end."""
+
+    def compute(block: Block) -> None:
         try:
             work(manifest.partials, block)
         except InputError:
@@ -252,7 +260,15 @@ def compute_here(manifest: Manifest, work: Work, left: Sequence[Block], progress
         except Exception as error:
             raise BlockFailed(failure(block, traceback.format_exc())) from error
         manifest.mark(block)
-        progress.advance()
+
+    if threads == 1:
+        for block in left:
+            compute(block)
+            progress.advance()
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(compute, left):  # when one fails, or this is interrupted, it cancels those that wait
+            progress.advance()
 
 
 def compute_in_workers(manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress, workers: int) -> None:
