@@ -17,8 +17,8 @@ from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.descriptors import descriptor_channels, local_shape_descriptors, section_descriptors
 from sparse2dense.ops.unet import UNet
 from sparse2dense.ops.views import UNTURNED, affinity_places, descriptor_places, flipped_views
-from sparse2dense.stages.configuration import load_schema, problems
 from sparse2dense.stages.answering import answer
+from sparse2dense.stages.configuration import load_schema, problems
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
 from sparse2dense.stages.nets import save_net
 from sparse2dense.stages.predicting import predict

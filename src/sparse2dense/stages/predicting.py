@@ -33,6 +33,9 @@ __all__ = ["predict"]
 
 log = logging.getLogger(__name__)
 
+LEVEL = 1
+"""Of compression: what a 2D net predicts of FIB-SEM takes 66 % of its voxels, 64 % at level 3, in 0.4 of the time."""
+
 
 def predict(
     inputs: Mapping[str, Path],
@@ -66,8 +69,8 @@ def predict(
     members
         Further nets of the same description, trained with other seeds, whose predictions enter the mean.
     precision
-        Of the convolutions; `auto` for what `choose_precision` finds. The choice is kept in the outputs, where every job
-        that works on them reads it, one that goes on with them too.
+        Of the convolutions; `auto` for what `choose_precision` finds. The choice is kept in the outputs, where every
+        job that works on them reads it, one that goes on with them too.
     threads
         Threads of the arithmetic.
     part
@@ -146,6 +149,7 @@ def _create_outputs(
             axes="czyx",
             chunks=chunks,
             shards=shard_shape(shape, tile, chunks),
+            level=LEVEL,
             attributes={**extra, **attributes},
         )
 
