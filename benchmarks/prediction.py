@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print voxels per second of both sides and the ratio; exit with 1 where it is below `LIMIT`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=int, nargs=3, default=(64, 512, 512), help="voxels of the generated volume")
-    parser.add_argument("--block", type=int, nargs=3, default=(64, 128, 128), help="voxels of a block")
+    parser.add_argument("--block", type=int, nargs=3, default=(64, 128, 128), help="multiples of 64 voxels")
     parser.add_argument("--rounds", type=int, default=3, help="both sides take turns so many times")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the net")
     options = parser.parse_args(argv)

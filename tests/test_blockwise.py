@@ -95,7 +95,7 @@ def test_a_failure_ends_overlapping_blocks(tmp_path: Path, error: Exception) -> 
         begun.append(block.index)
         if block.index == 1:
             raise error
-        time.sleep(0.01)
+        time.sleep(0.03)
         writer("x")(paths, block)
 
     refused = InputError if isinstance(error, InputError) else BlockFailed
