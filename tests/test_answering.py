@@ -81,7 +81,12 @@ def test_bfloat16_is_another_arithmetic(tmp_path: Path, raw: Path) -> None:
 def choosing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let every choice be bfloat16; the list grows with each."""
     made: list[str] = []
-    monkeypatch.setattr(predicting, "choose_precision", lambda *_: made.append("bfloat16") or made[-1])
+
+    def choose(*_: Any) -> str:
+        made.append("bfloat16")
+        return made[-1]
+
+    monkeypatch.setattr(predicting, "choose_precision", choose)
     return made
 
 
