@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from sparse2dense.errors import InputError
 from sparse2dense.volumes import blockwise
-from sparse2dense.volumes.blockwise import BlockFailed, atomic_file, directory_output, run_blockwise
+from sparse2dense.volumes.blockwise import OVERLAPPED, BlockFailed, atomic_file, directory_output, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
 from sparse2dense.volumes.volume import create_volume, open_volume
 
@@ -72,6 +73,38 @@ def test_a_failed_block_is_named_and_finished_ones_are_kept(tmp_path: Path) -> N
     assert run_blockwise(output, {"a": 1}, create_folders, writer("x", log=log), TILES, label="test") == 2
     assert log == [2, 3]
     assert content(output) == whole("x")
+
+
+def test_blocks_overlap_where_they_may(tmp_path: Path) -> None:
+    """Two blocks wait for each other, which ends only where both are at work."""
+    meeting = threading.Barrier(OVERLAPPED, timeout=60)
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        meeting.wait()
+        writer("x")(paths, block)
+
+    output = tmp_path / "out.zarr"
+    assert run_blockwise(output, {}, create_folders, work, TILES, label="test", overlapping=True) == len(TILES)
+    assert content(output) == whole("x")
+
+
+@pytest.mark.parametrize("error", [ValueError("this block is bad"), InputError("bad", allowed="good", remedy="mend")])
+def test_a_failure_ends_overlapping_blocks(tmp_path: Path, error: Exception) -> None:
+    output, tiles, begun = tmp_path / "out.zarr", blocks((400, 4, 4), (4, 4, 4)), []
+
+    def work(paths: Sequence[Path], block: Block) -> None:
+        begun.append(block.index)
+        if block.index == 1:
+            raise error
+        time.sleep(0.03)
+        writer("x")(paths, block)
+
+    refused = InputError if isinstance(error, InputError) else BlockFailed
+    with pytest.raises(refused, match="bad"):
+        run_blockwise(output, {}, create_folders, work, tiles, label="test", overlapping=True)
+    assert len(begun) < len(tiles) and not output.exists()
+    left = run_blockwise(output, {}, create_folders, writer("x"), tiles, label="test")
+    assert left == len(tiles) - len(begun) + 1, "all that had begun ended"
 
 
 @pytest.mark.parametrize("changed", ["key", "blocks", "halo"])

@@ -10,9 +10,10 @@ import torch
 from sparse2dense.errors import InputError
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.unet import UNet
+from sparse2dense.stages.answering import answer
 from sparse2dense.stages.net_kinds import NetDescription
 from sparse2dense.stages.nets import load_net, save_net
-from sparse2dense.stages.predicting import answer, predict
+from sparse2dense.stages.predicting import predict
 from sparse2dense.volumes.grid import blocks
 from sparse2dense.volumes.volume import create_volume, open_volume
 

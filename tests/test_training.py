@@ -1,5 +1,6 @@
 """Training: looks at the annotation only, goes on exactly where it was, and leaves a net that works."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,28 @@ def test_volume_net_trains_on_labelled_volumes(tmp_path: Path) -> None:
         train_volume(both, outputs(tmp_path / "x"), settings=VOLUME, seed=0, threads=1)
     with pytest.raises(InputError, match="volume v"):
         train_volume({"v": (*triple[:2], short.path)}, outputs(tmp_path / "x"), settings=VOLUME, seed=0, threads=1)
+
+
+class Slow:
+    """A source that takes its time for a sample."""
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        time.sleep(0.05)
+        return samples(painted()).draw(rng)
+
+
+def test_waiting_for_samples_is_measured(tmp_path: Path) -> None:
+    """What the checkpoint tells of it holds every batch but the first, and no more than the training took."""
+    plan = TrainingPlan(5, 2, 1e-3, validate_every=5, checkpoint_every=5, seed=1, loaders=0)
+    train(
+        describe_net(SECTION, voxel_size=(8, 8, 8)),
+        Slow(),
+        [Slow().draw(np.random.default_rng(0))],
+        plan,
+        outputs(tmp_path / "n"),
+        key={},
+    )
+    run = torch.load(tmp_path / "n/checkpoint.pt", weights_only=True)["provenance"]["run"]
+    assert run["waiting"] >= 4 * 2 * 0.05
+    assert run["stepping"] > 0
+    assert run["waiting"] + run["stepping"] < run["seconds"]

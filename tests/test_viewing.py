@@ -17,10 +17,11 @@ from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.descriptors import descriptor_channels, local_shape_descriptors, section_descriptors
 from sparse2dense.ops.unet import UNet
 from sparse2dense.ops.views import UNTURNED, affinity_places, descriptor_places, flipped_views
+from sparse2dense.stages.answering import answer
 from sparse2dense.stages.configuration import load_schema, problems
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
 from sparse2dense.stages.nets import save_net
-from sparse2dense.stages.predicting import answer, predict
+from sparse2dense.stages.predicting import predict
 from sparse2dense.stages.viewing import ViewedVolume, mean_answer, view_margin, views_of
 from sparse2dense.volumes.grid import blocks
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume

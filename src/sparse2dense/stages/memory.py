@@ -18,6 +18,7 @@ from sparse2dense.stages.machine import machine_megabytes, memory_limit
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
 from sparse2dense.stages.orienting import block_unit
 from sparse2dense.stages.viewing import view_margin, views_of
+from sparse2dense.volumes.blockwise import OVERLAPPED
 from sparse2dense.volumes.grid import chunk_shape, common_multiple, shard_shape, snap_up, tiling
 
 __all__ = [
@@ -139,26 +140,27 @@ def prediction_bytes(
     margin: Sequence[int] | None = None,
     members: int = 1,
 ) -> tuple[int, int]:
-    """Return the bytes that predicting a block holds: its input and output, and those of the net itself.
+    """Return the bytes that predicting blocks holds: input and output, and those of the net itself.
 
     The block is (z, y, x); a net of two axes sees one section at a time, with `adjacent` ones on either side. Where the
     mean of several predictions is kept, `margin` is what the block grows by for them (`viewing.view_margin`), and
-    `members` the number of nets, of which one works at a time.
+    `members` the number of nets, of which one works at a time. Otherwise one block is computed while another is read or
+    written.
     """
-    if margin is not None:
-        grown = [side + more for side, more in zip(block, margin, strict=True)]
-        host, own = prediction_bytes(architecture, grown, adjacent)
-        # the sum as float32 and the number of its terms in two bytes, besides a prediction
-        return host + 6 * prod(block) * sum(architecture.heads.values()), own + 4 * (members - 1) * architecture.weights
     plane = architecture.ndim == 2
-    output = tuple(block[1:] if plane else block)
-    sections, section_stack = (block[0], block[0] + 2 * adjacent) if plane else (1, architecture.in_channels)
-    given = (section_stack + sections * architecture.in_channels) * prod(architecture.input_shape(output))
+    grown = [side + more for side, more in zip(block, margin or (0, 0, 0), strict=True)]
+    output = tuple(grown[1:] if plane else grown)
     channels = architecture.heads.values()
-    # float32: the input as read and as the net takes it, all heads, those of a stack of sections twice; then the
-    # largest head times 255, rounded, and as bytes
-    host = 4 * given + prod(block) * ((8 if plane else 4) * sum(channels) + 9 * max(channels))
-    return host, 4 * (int(COPIES * architecture.pass_values(output)) + architecture.weights)
+    # float32: the input as read, for a net of three axes once more as the net takes it
+    stack = grown[0] + 2 * adjacent if plane else 2 * architecture.in_channels
+    given = 4 * stack * prod(architecture.input_shape(output))
+    own = 4 * (int(COPIES * architecture.pass_values(output)) + members * architecture.weights)
+    if margin is not None:
+        # float32: what a net says, the sum, and the mean, besides the number of terms in two bytes; then the largest
+        # head times 255, rounded, and as bytes
+        return given + 4 * prod(grown) * sum(channels) + prod(block) * (10 * sum(channels) + 9 * max(channels)), own
+    # a head of a pass as float32 and as bytes, and the bytes of a block, which those that are written take three times
+    return OVERLAPPED * given + 5 * prod(output) * max(channels) + (OVERLAPPED + 2) * prod(block) * sum(channels), own
 
 
 def block_plans(found: Found, config: Config) -> list[BlockPlan]:

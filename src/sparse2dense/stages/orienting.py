@@ -16,7 +16,7 @@ from sparse2dense.stages.net_kinds import SCALE_TOLERANCE, NetDescription
 from sparse2dense.stages.viewing import Answer, Source, ViewedVolume, mean_answer
 from sparse2dense.volumes.grid import Block, common_multiple
 
-__all__ = ["block_unit", "orientation_problems", "oriented_answer", "stack_name"]
+__all__ = ["block_unit", "orientation_problems", "oriented_answer", "seen_across", "stack_name"]
 
 Floats = NDArray[np.float32]
 
@@ -76,6 +76,16 @@ def oriented_answer(
     return {"affinities": np.divide(totals, counts, out=totals)}
 
 
+def seen_across(
+    sources: Mapping[str, Source], orientation: View, shape: Sequence[int]
+) -> tuple[dict[str, Source], list[int]]:
+    """What nets read of a volume of `shape` in an orientation, and the lengths of its axes there."""
+    seen: dict[str, Source] = {
+        name: ViewedVolume(source, orientation, tuple(shape)) for name, source in sources.items()
+    }
+    return seen, [shape[axis] for axis in orientation.axes]
+
+
 def orientation_problems(name: str, orientations: Sequence[str], voxel_size: Sequence[float]) -> Iterator[InputError]:
     """Yield why sections across other axes than z wouldn't look like these in a volume with voxels of so many nm."""
     if len(orientations) > 1 and max(voxel_size) > (1 + SCALE_TOLERANCE) * min(voxel_size):
@@ -96,8 +106,7 @@ def _turned_answer(
     orientation: View,
 ) -> dict[str, Floats]:
     """The mean of what nets answer in one orientation, its values at their voxels of the volume."""
-    seen = {name: ViewedVolume(source, orientation, tuple(shape)) for name, source in sources.items()}
+    seen, lengths = seen_across(sources, orientation, shape)
     box = orientation.in_view(block.write, shape)
-    lengths = [shape[axis] for axis in orientation.axes]
     said = mean_answer(answers, description, seen, Block(block.index, block.position, box, box), lengths, views)
     return {head: orientation.turned_back(values) for head, values in said.items()}

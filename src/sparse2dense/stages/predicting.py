@@ -7,10 +7,11 @@ multiple of the net's total pooling. So each voxel is computed from the same inp
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,20 +20,22 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
 from sparse2dense.ops.views import ORIENTATIONS, View
+from sparse2dense.stages.answering import Precision, answer, choose_precision
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
-from sparse2dense.stages.nets import check_input, fastest, load_net, normalised
-from sparse2dense.stages.orienting import block_unit, oriented_answer, stack_name
-from sparse2dense.stages.viewing import Source, views_of
+from sparse2dense.stages.nets import check_input, fastest, load_net
+from sparse2dense.stages.orienting import block_unit, oriented_answer, seen_across, stack_name
+from sparse2dense.stages.viewing import views_of
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, common_multiple, shard_shape, snap_up
 from sparse2dense.volumes.provenance import identity, provenance
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
-__all__ = ["answer", "predict"]
+__all__ = ["predict"]
 
 log = logging.getLogger(__name__)
 
-Floats = NDArray[np.float32]
+LEVEL = 1
+"""Of compression: what a 2D net predicts of FIB-SEM takes 66 % of its voxels, 64 % at level 3, in 0.4 of the time."""
 
 
 def predict(
@@ -45,6 +48,7 @@ def predict(
     transpose: bool = False,
     members: Sequence[Path] = (),
     across: str = "z",
+    precision: Precision | Literal["auto"] = "float32",
     threads: int = 1,
     part: Part | None = None,
 ) -> None:
@@ -71,6 +75,9 @@ def predict(
     across
         The axis that the sections of a 2D net lie across. Its channels are along the sections' own axes, which are
         (y, x), (x, z) and (z, y) across z, y and x.
+    precision
+        Of the convolutions; `auto` for what `choose_precision` finds. The choice is kept in the outputs, where every
+        job that works on them reads it, one that goes on with them too.
     threads
         Threads of the arithmetic.
     part
@@ -93,39 +100,38 @@ def predict(
     chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
     unit = block_unit(description.architecture.stride, [ORIENTATIONS[axis] for axis in stacks])
     tile = snap_up(block_shape, common_multiple(chunks, unit))
-    settings = _settings(checkpoint, description.kind, views, members, across)
+    settings = _settings(checkpoint, description.kind, views, members, precision, across)
     record = provenance("predict", settings, {**inputs, "checkpoint": checkpoint})
 
-    def create(paths: Sequence[Path]) -> None:
-        for head, path in zip(heads, paths, strict=True):
-            shape = (description.architecture.heads[head], *grid.spatial_shape)
-            offsets, sigma = {"offsets": _offsets(description, across)}, {"sigma": list(description.sigma)}
-            create_volume(
-                path,
-                shape,
-                "uint8",
-                voxel_size=grid.voxel_size,
-                offset=grid.offset,
-                axes="czyx",
-                chunks=chunks,
-                shards=shard_shape(shape, tile, chunks),
-                attributes={**(offsets if head == "affinities" else sigma), "provenance": record},
-            )
-
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    asked = [partial(answer, fastest(one.to(device)), description) for one in nets]
+    nets = [fastest(one.to(device)) for one in nets]
+    alone = len(nets) == len(views) == len(stacks) == 1
     opened = lru_cache(lambda path: open_volume(path, "r+"))
+    turn = ThreadPoolExecutor(1)
+
+    def create(paths: Sequence[Path]) -> None:
+        chosen = precision
+        if chosen == "auto":
+            axis, sources = next(iter(stacks.items()))
+            seen, lengths = seen_across(sources, ORIENTATIONS[axis], grid.spatial_shape)
+            sides = [tile[own] for own in ORIENTATIONS[axis].axes]
+            chosen = choose_precision(nets[0], description, seen, lengths, sides, turn)
+        _create_outputs(paths, description, grid, tile, across, {"precision": chosen, "provenance": record})
 
     def work(paths: Sequence[Path], block: Block) -> None:
+        chosen, dtype = opened(paths[0]).attributes["precision"], torch.uint8 if alone else torch.float32
+        asked = [partial(answer, one, description, precision=chosen, dtype=dtype, turn=turn) for one in nets]
         predicted = oriented_answer(asked, description, stacks, block, grid.spatial_shape, views)
         for head, path in zip(heads, paths, strict=True):
-            opened(path)[(slice(None), *block.write)] = _quantised(predicted[head])
+            opened(path)[(slice(None), *block.write)] = _as_bytes(predicted[head])
 
     tiles = blocks(grid.spatial_shape, tile)
     key = {**settings, "inputs": {name: identity(path) for name, path in inputs.items()}}
     sections = "" if across == "z" else f" across {across}"
     name = f"predict {grid.path.parent.name} with {checkpoint.parent.name}{sections}"
-    computed = run_blockwise([outputs[head] for head in heads], key, create, work, tiles, label=name, part=part)
+    written = [outputs[head] for head in heads]
+    with turn:
+        computed = run_blockwise(written, key, create, work, tiles, label=name, overlapping=alone, part=part)
     voxels = int(np.prod(grid.spatial_shape))
     log.info(
         "%d of %d blocks of %s voxels, %.2f Mvoxel in %.1f s",
@@ -137,42 +143,40 @@ def predict(
     )
 
 
-def answer(net: UNet, description: NetDescription, sources: Mapping[str, Source], block: Block) -> dict[str, Floats]:
-    """What the net predicts for the voxels of `block`: for every head float32 (channels, z, y, x) in [0, 1]."""
-    architecture = description.architecture
-    plane = architecture.ndim == 2
-    context = (description.adjacent, *architecture.context) if plane else architecture.context
-    wanted = architecture.input_shape(block.write_shape[1:] if plane else block.write_shape)
-    lengths = (block.write_shape[0] + 2 * description.adjacent, *wanted) if plane else wanted
-    box = tuple(
-        slice(side.start - margin, side.start - margin + length)
-        for side, margin, length in zip(block.write, context, lengths, strict=True)
-    )
-    values = [normalised(sources[name].read(box)) for name in KINDS[description.kind].inputs]
-    if plane:
-        window = 2 * description.adjacent + 1
-        stacked = np.lib.stride_tricks.sliding_window_view(values[0], window, axis=0)  # (z, y, x, window)
-        batches = [torch.from_numpy(np.moveaxis(section, -1, 0)[None].copy()) for section in stacked]
-    else:
-        channels = [value if value.ndim == 4 else value[None] for value in values]
-        batches = [torch.from_numpy(np.concatenate(channels)[None])]
-    device = next(net.parameters()).device
-    parts: dict[str, list[Floats]] = {head: [] for head in architecture.heads}
-    crop = tuple(slice(0, n) for n in block.write_shape)
-    with torch.inference_mode():
-        for batch in batches:
-            for head, value in net(batch.to(device), padded=False).items():
-                parts[head].append(value[0].float().sigmoid().cpu().numpy())
-    if plane:
-        return {head: np.stack(pieces, axis=1)[(slice(None), *crop)] for head, pieces in parts.items()}
-    return {head: pieces[0][(slice(None), *crop)] for head, pieces in parts.items()}
+def _create_outputs(
+    paths: Sequence[Path],
+    description: NetDescription,
+    grid: Volume,
+    tile: Sequence[int],
+    across: str,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Make an empty volume for every head, in the place of `grid`, to be written in blocks of `tile`."""
+    chunks = chunk_shape(grid.spatial_shape, grid.voxel_size)
+    for head, path in zip(KINDS[description.kind].heads, paths, strict=True):
+        shape = (description.architecture.heads[head], *grid.spatial_shape)
+        extra = (
+            {"offsets": _offsets(description, across)} if head == "affinities" else {"sigma": list(description.sigma)}
+        )
+        create_volume(
+            path,
+            shape,
+            "uint8",
+            voxel_size=grid.voxel_size,
+            offset=grid.offset,
+            axes="czyx",
+            chunks=chunks,
+            shards=shard_shape(shape, tile, chunks),
+            level=LEVEL,
+            attributes={**extra, **attributes},
+        )
 
 
 def _settings(
-    checkpoint: Path, kind: str, views: Sequence[View], members: Sequence[Path], across: str
+    checkpoint: Path, kind: str, views: Sequence[View], members: Sequence[Path], precision: str, across: str
 ) -> dict[str, Any]:
     """What a prediction depends on besides its inputs; views, members and sections only where they are others."""
-    settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": kind}
+    settings: dict[str, Any] = {"checkpoint": identity(checkpoint), "kind": kind, "precision": precision}
     if len(views) > 1:
         settings["views"] = [asdict(view) for view in views]
     if members:
@@ -194,8 +198,9 @@ def _load_member(path: Path, checkpoint: Path, description: NetDescription) -> U
     return net
 
 
-def _quantised(values: Floats) -> NDArray[np.uint8]:
-    return np.rint(values * 255).astype(np.uint8)
+def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """255 times `values`, rounded; as they are where they are bytes already."""
+    return values if values.dtype == np.uint8 else np.rint(values * 255).astype(np.uint8)
 
 
 def _offsets(description: NetDescription, across: str) -> list[list[int]]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class _Steps(Dataset):
 
 
 def precision() -> str:
-    """The arithmetic to train and predict in: bfloat16 where the processor computes it natively, else float32."""
+    """The arithmetic to train in: bfloat16 where the processor computes it natively, else float32."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     able = torch.cpu.get_capabilities()
@@ -130,7 +131,7 @@ def train(
         Progress(label, plan.iterations, done=run.step) as progress,
         SummaryWriter(folder / "tensorboard", purge_step=run.step + 1) as board,
     ):
-        for batch in _batches(samples, plan, run.step):
+        for batch in run.awaited(_batches(samples, plan, run.step)):
             if run.out_of_time():
                 log.info("%s: stopped after %g minutes as configured", label, plan.minutes)
                 break
@@ -149,6 +150,8 @@ def train(
                 run.save()
         if run.step % plan.validate_every and run.step != plan.iterations:
             run.validate(fabric, judged, held_out, description)
+    share = run.waiting / max(run.waiting + run.stepping, 1e-9)
+    log.info("%s: %.1f %% of the time of a step was spent waiting for samples", label, 100 * share)
     _finish(folder, outputs, description, run, key)
 
 
@@ -161,6 +164,7 @@ class _Run:
         self.step, self.seconds, self.best, self.unimproved = 0, 0.0, float("inf"), 0
         self.mean_loss, self.validation_loss = 0.0, float("inf")
         self.kept: dict[str, Any] = {}
+        self.waiting, self.stepping = 0.0, 0.0  # seconds, for samples and in steps
         self.rows: list[dict[str, Any]] = []
         self._since = time.monotonic()
 
@@ -175,6 +179,17 @@ class _Run:
     def out_of_patience(self) -> bool:
         """Whether the plan's number of validations in a row brought no improvement."""
         return self.plan.patience is not None and self.unimproved >= self.plan.patience
+
+    def awaited(self, batches: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield batches and note how long they are waited for, but for the first one: loading begins with it."""
+        yield from islice(batches, 1)
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            self.waiting += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
 
     def record(self, loss: float) -> None:
         """Count a step and its loss."""
@@ -240,7 +255,7 @@ class _Run:
         log.info("going on from step %d", self.step)
 
 
-_COUNTERS = ("step", "seconds", "best", "unimproved", "mean_loss", "validation_loss")
+_COUNTERS = ("step", "seconds", "best", "unimproved", "mean_loss", "validation_loss", "waiting", "stepping")
 
 
 def _prepare(folder: Path, stamp: str) -> None:
@@ -295,7 +310,7 @@ def _step(
     fabric: Fabric, model: Any, optimiser: Any, batch: dict[str, Any], run: _Run, targets: Targets | None
 ) -> float:
     """One optimiser step, with the learning rate of the plan's schedule; makes the `targets` that are left to it."""
-    plan = run.plan
+    plan, start = run.plan, time.perf_counter()
     for group in optimiser.param_groups:
         group["lr"] = plan.learning_rate_at(run.step, run.elapsed())
     batch = fabric.to_device(batch)
@@ -319,6 +334,7 @@ def _step(
     run.record(value)
     if run.averaged is not None and plan.average is not None:
         average_weights(run.averaged.state_dict(), run.net.state_dict(), plan.average, run.step)
+    run.stepping += time.perf_counter() - start
     return value
 
 
@@ -329,6 +345,7 @@ def _finish(
     run.save()
     run.net.load_state_dict(run.kept["weights"])
     record = provenance("train", {**key, "step": run.kept["step"], "validation_loss": run.best}, {}, run.elapsed())
+    record["run"] |= {name: round(getattr(run, name), 3) for name in ("stepping", "waiting")}
     save_net(outputs.checkpoint, run.net, description, record)
     with atomic_file(outputs.losses) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, restval="")

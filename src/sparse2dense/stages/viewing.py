@@ -116,7 +116,7 @@ def mean_answer(
     Parameters
     ----------
     answers
-        For every net what it answers for a block of such sources, see `predicting.answer`.
+        For every net what it answers for a block of such sources, see `answering.answer`.
     description
         Of these nets.
     sources, block, shape

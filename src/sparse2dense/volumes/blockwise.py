@@ -16,6 +16,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from sparse2dense.volumes.grid import Block
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash
 
-__all__ = ["BlockFailed", "Part", "atomic_file", "directory_output", "partial_path", "run_blockwise"]
+__all__ = ["OVERLAPPED", "BlockFailed", "Part", "atomic_file", "directory_output", "partial_path", "run_blockwise"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ NEVER = 10 * 365 * 24 * 3600.0
 """Seconds; daisy's own limit of 600 s for a block would kill slow blocks."""
 PATIENCE = 3.0
 """Seconds of quick work that this process does alone: two workers, each 1.6 s in starting, would not end it sooner."""
+OVERLAPPED = 2
+"""Blocks that a process without others works on at once, where it may: one is computed as others are on their way from
+and to the disk."""
 
 
 class BlockFailed(RuntimeError):
@@ -169,6 +173,7 @@ def run_blockwise(
     label: str,
     workers: int = 1,
     quick: bool = False,
+    overlapping: bool = False,
     conclude: Callable[[Sequence[Path]], None] | None = None,
     part: Part | None = None,
 ) -> int:
@@ -197,6 +202,8 @@ def run_blockwise(
     quick
         A block takes no longer than the start of a process. So the first is computed in this one, and as many as it
         takes until workers are seen to pay.
+    overlapping
+        Where this process computes, let `OVERLAPPED` threads call `work` at once, each for a block of its own.
     conclude
         Looks at the finished work, or puts it together, before it gets its name; raises what is wrong with it. A kill
         in its midst calls it again on what it left.
@@ -228,7 +235,7 @@ def run_blockwise(
     with manifest.attempt(part), Progress(label, len(mine), len(mine) - len(left)) as progress:
         alone = workers == 1 or len(left) < 2
         patience = math.inf if alone else PATIENCE if quick else 0.0
-        rest = compute_here(manifest, work, left, progress, patience)
+        rest = compute_here(manifest, work, left, progress, patience, OVERLAPPED if alone and overlapping else 1)
         if rest:
             compute_in_workers(manifest, work, rest, progress, min(workers, len(rest)))
     if part is None:
@@ -251,17 +258,15 @@ def share(blocks: Sequence[Block], part: Part) -> Sequence[Block]:
 
 
 def compute_here(
-    manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress, patience: float
+    manifest: Manifest, work: Work, left: Sequence[Block], progress: Progress, patience: float, threads: int
 ) -> Sequence[Block]:
-    """Compute blocks one after another in this process while what is left would take no more than `patience` seconds.
+    """Compute blocks in order in this process while what is left would take no more than `patience` seconds.
 
-    Returns the blocks that are left, all if there is no patience; stops at the first failure.
+    Returns the blocks that are left, all if there is no patience, none if `threads` compute some at once; at the first
+    failure those that have begun end.
     """
-    start = time.perf_counter()
-    for done, block in enumerate(left):
-        seconds = (time.perf_counter() - start) / done * (len(left) - done) if done else 0.0
-        if patience <= seconds:
-            return left[done:]
+
+    def compute(block: Block) -> None:
         try:
             work(manifest.partials, block)
         except InputError:
@@ -269,6 +274,18 @@ def compute_here(
         except Exception as error:
             raise BlockFailed(failure(block, traceback.format_exc())) from error
         manifest.mark(block)
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(compute, left):  # when one fails, or this is interrupted, it cancels those that wait
+                progress.advance()
+        return []
+    start = time.perf_counter()
+    for done, block in enumerate(left):
+        seconds = (time.perf_counter() - start) / done * (len(left) - done) if done else 0.0
+        if patience <= seconds:
+            return left[done:]
+        compute(block)
         progress.advance()
     return []
 

@@ -138,6 +138,7 @@ def create_volume(
     chunks: Sequence[int] | None = None,
     shards: Sequence[int] | None = None,
     labels: bool = False,
+    level: int | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Volume:
     """Create a store full of zeros; whatever was at `path` is replaced.
@@ -157,6 +158,8 @@ def create_volume(
         shards, where wanted, hold all channels of one write block.
     labels
         Object ids: compressed harder, and marked as an image label.
+    level
+        Of Zstandard's compression; 5 for labels and 3 for others by default.
     attributes
         Whatever else belongs to the array, in types of JSON.
     """
@@ -179,7 +182,7 @@ def create_volume(
         shards=tuple(int(side) for side in shards) if shards is not None else None,
         # No shuffle: separating the bytes of an id hides the long runs that make labels small, and images of one
         # byte a voxel, or quantised to it, don't gain from it.
-        compressors=ZstdCodec(level=5 if labels else 3),
+        compressors=ZstdCodec(level=level if level is not None else 5 if labels else 3),
         fill_value=0,
         dimension_names=tuple(axes),
         attributes={
