@@ -118,7 +118,10 @@ class ExactNet:
         exact = affinities(labels, self.net.offsets).astype(np.float64)
         inner = tuple(slice(c, n - c) for c, n in zip(self.architecture.context, labels.shape, strict=True))
         kept = torch.from_numpy(exact[(slice(None), *inner)].copy())
-        return {head: torch.logit(kept, eps=1e-6)[None] for head in self.architecture.heads}
+        nothing = {
+            head: torch.zeros((1, channels, *kept.shape[1:])) for head, channels in self.architecture.heads.items()
+        }
+        return {**nothing, "affinities": torch.logit(kept, eps=1e-6)[None]}
 
 
 @pytest.mark.parametrize("axis", "zyx")

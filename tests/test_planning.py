@@ -175,7 +175,8 @@ def test_sections_across_several_axes_are_said() -> None:
         rows = re.findall(r"^  (predict_2d\S*(?: across \w)?)  ", block_of(plan, name), re.MULTILINE)
         assert rows == ["predict_2d", "predict_2d across x", "predict_2d_to_3d"]
     large = block_of(plan, "large: ")
-    said = dict(re.findall(r"^  ([\w ]+): .*, and multiples of the total pooling (.*)$", large, re.MULTILINE))
+    unwrapped = re.sub(r"\n {3,}", " ", large)
+    said = dict(re.findall(r"^  ([\w ]+): .*, and multiples of the total pooling (.*)$", unwrapped, re.MULTILINE))
     # sections are pooled by 6 along y and 4 along x, which across x are z and y; the 2D-to-3D net by 2, 4 and 6
     assert said["predict_2d"] == "1 x 6 x 4"
     assert said["predict_2d across x"] == "6 x 4 x 1"
