@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yte
+import yte  # type: ignore[import-untyped]
 
 from sparse2dense.stages.machine import machine_megabytes, memory_limit
 from sparse2dense.stages.memory import this_machine
