@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +264,10 @@ def _cuts(tree: Path, thresholds: Sequence[float]) -> Iterator[tuple[NDArray[np.
     Merges are taken from disk a few at a time, once for all thresholds.
     """
     fragments = _fragments(tree)
-    places = partial(np.searchsorted, fragments)
+
+    def places(ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+        return np.searchsorted(fragments, ids)
+
     sets, left = Sets(len(fragments)), thresholds
     for a, b, score in table_batches(tree, "a", "b", "score"):
         # the merges before have reached none of those that are left
