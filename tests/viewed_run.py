@@ -42,7 +42,7 @@ def viewed_run(folder: Path) -> Path:
     for name in LABELS:
         write(run / f"crop/{name}.zarr", ids if name != "mask" else (ids == 3).astype(np.uint8), sharded=True)
     for name, offsets in CHANNELS.items():
-        levels = np.arange(50, 50 * len(offsets) + 1, 50, np.uint8)[:, None, None, None]
+        levels = 50 * np.arange(1, len(offsets) + 1).astype(np.uint8)[:, None, None, None]
         write(run / f"crop/{name}.zarr", np.broadcast_to(levels, (len(offsets), *SHAPE)), offsets=offsets, sharded=True)
     write(run / "rest/raw.zarr", values.astype(np.uint16) * 16)
     zarr.create_group(run / "crop/sections/3.zarr")  # a painted section: no volume
