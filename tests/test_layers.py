@@ -18,7 +18,7 @@ from sparse2dense.stages.layers import choose_volume, error_places, run_volumes,
 from sparse2dense.stages.napari_layers import add_layers
 from sparse2dense.stages.neuroglancer_state import neuroglancer_link, neuroglancer_state
 from sparse2dense.volumes.volume import create_volume, open_volume
-from tests.viewed_run import CHANNELS, LARGE, NAMES, SHAPE, VOXEL_SIZE, viewed_run
+from tests.viewed_run import CHANNELS, COLOURED, LARGE, NAMES, SHAPE, STATE_NAMES, VOXEL_SIZE, viewed_run
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_every_layer_can_be_read_where_the_state_says(run: Path, server: FileSer
     """Metadata and a stored chunk or shard of every volume are answered."""
     state = neuroglancer_state(run, "crop", server.url)
     volumes = [layer for layer in state["layers"] if layer["type"] != "annotation"]
-    assert {layer["name"] for layer in volumes} == NAMES
+    assert {layer["name"] for layer in volumes} == STATE_NAMES
     for layer in volumes:
         folder, suffix = address(layer).split("|")
         assert suffix == "zarr3:"
@@ -116,10 +116,6 @@ def test_places_are_in_voxels_of_the_image(run: Path) -> None:
     state = neuroglancer_state(run, "crop", "http://127.0.0.1:1")
     assert state["dimensions"] == {"x": [8e-9, "m"], "y": [8e-9, "m"], "z": [4e-8, "m"]}
     assert state["position"] == [8 / 8 + 13, 16 / 8 + 9, 80 / 40 + 2]
-    affinities = next(layer for layer in state["layers"] if layer["name"] == "bootstrapped affinities")
-    transform = affinities["source"]["transform"]
-    assert transform["outputDimensions"] == {"c^": [1, ""], **state["dimensions"]}
-    assert list(transform["outputDimensions"]) == ["c^", "z", "y", "x"]  # as it is stored
     errors = state["layers"][-1]
     assert errors["name"] == "pseudo worst errors"
     assert errors["annotations"][0]["pointA"] == [1.5, 2.5, 2.5]  # the corner, half a voxel before the middle
@@ -127,12 +123,15 @@ def test_places_are_in_voxels_of_the_image(run: Path) -> None:
 
 
 def test_colours_are_the_nearest_neighbours(run: Path) -> None:
-    """Red z, green y, blue x, as in the figures, wherever these channels stand; two channels leave blue dark."""
+    """Red z, green y, blue x, as in the figures, wherever these channels stand; of other channels the first."""
     layers = {layer["name"]: layer for layer in neuroglancer_state(run, "crop", "http://x")["layers"]}
-    shader = layers["bootstrapped affinities"]["shader"]
-    for colour, channel in (("red", 3), ("green", 2), ("blue", 0)):
-        assert f"{colour} slider(min=0, max=3, default={channel}, step=1)" in shader
-    assert "toNormalized(getDataValue(green)), 0.0)" in layers["pseudo stacked_affinities"]["shader"]
+    for name, channel, light in (("red", 3, "1, 0, 0"), ("green", 2, "0, 1, 0"), ("blue", 0, "0, 0, 1")):
+        layer = layers[f"{COLOURED} {name}"]
+        assert (layer["localDimensions"], layer["localPosition"]) == ({"c'": [1, ""]}, [channel])
+        assert f"vec3({light})" in layer["shader"]
+        assert layer["blend"] == "additive"
+    assert layers["pseudo stacked_affinities"]["localPosition"] == [0]
+    assert "localPosition" not in layers["raw"]
 
 
 def test_worst_errors_are_few_and_keep_their_ids(run: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from sparse2dense.stages.command import main
 from sparse2dense.stages.neuroglancer_state import neuroglancer_state
-from tests.viewed_run import NAMES, viewed_run
+from tests.viewed_run import NAMES, STATE_NAMES, viewed_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,7 +63,7 @@ def test_the_command_serves_until_it_is_interrupted(run: Path) -> None:
             told, link, *_ = (process.stdout.readline().strip() for _ in range(4))
             assert told == f"State: {run / 'crop/neuroglancer.json'}"
             state = json.loads(unquote(link.partition("#!")[2]))
-            assert {layer["name"] for layer in state["layers"]} == NAMES | {"pseudo worst errors"}
+            assert {layer["name"] for layer in state["layers"]} == STATE_NAMES | {"pseudo worst errors"}
             raw = state["layers"][0]["source"]["url"].removesuffix("|zarr3:")
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/crop/raw\.zarr/", raw)
             for origin, allowed in (("https://neuroglancer-demo.appspot.com",) * 2, ("https://evil.example.org", None)):

@@ -25,7 +25,11 @@ LABELS = (
     "pseudo/segmentation/best",
 )
 CHANNELS = {"bootstrapped/affinities": OFFSETS, "pseudo/stacked_affinities": OFFSETS[:2]}
+COLOURED = "bootstrapped affinities"
 NAMES = {name.replace("/", " ") for name in ("raw", *LABELS, *CHANNELS)}
+
+STATE_NAMES = (NAMES - {COLOURED}) | {f"{COLOURED} {colour}" for colour in ("red", "green", "blue")}
+"""Names of Neuroglancer's layers, of volumes."""
 
 
 def viewed_run(folder: Path) -> Path:
@@ -38,7 +42,8 @@ def viewed_run(folder: Path) -> Path:
     for name in LABELS:
         write(run / f"crop/{name}.zarr", ids if name != "mask" else (ids == 3).astype(np.uint8), sharded=True)
     for name, offsets in CHANNELS.items():
-        write(run / f"crop/{name}.zarr", np.stack([values] * len(offsets)), offsets=offsets, sharded=True)
+        levels = 50 * np.arange(1, len(offsets) + 1).astype(np.uint8)[:, None, None, None]
+        write(run / f"crop/{name}.zarr", np.broadcast_to(levels, (len(offsets), *SHAPE)), offsets=offsets, sharded=True)
     write(run / "rest/raw.zarr", values.astype(np.uint16) * 16)
     zarr.create_group(run / "crop/sections/3.zarr")  # a painted section: no volume
     (run / "crop/pseudo/affinities.partial.zarr.parts").mkdir()

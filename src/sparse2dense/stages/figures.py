@@ -34,7 +34,6 @@ __all__ = [
     "figure_resources",
     "figure_scores",
     "figure_segmentation",
-    "nearest_channels",
 ]
 
 PAINTED_SECTIONS = 4  # at most so many painted sections are shown
@@ -78,7 +77,7 @@ def figure_affinities(raw: Path, affinities: Path, output: Path, sections: Seque
     """Show 3D affinities to the nearest neighbours (red z, green y, blue x) on some sections and one xz cut."""
     grid, predicted = open_volume(raw), open_volume(affinities)
     planes = choose_planes(grid, sections)
-    nearest = nearest_channels(predicted)
+    nearest = _nearest_channels(predicted)
     values = [_fractions(read_plane(predicted, grid, plane))[nearest] for plane in planes]
     titles = ["raw", "affinities: red z, green y, blue x", "lowest of the three: boundaries are dark"]
     colours, lowest = [_rgb(value) for value in values], [value.min(axis=0) for value in values]
@@ -255,7 +254,7 @@ def _lengths(affinities: Volume) -> np.ndarray:
     return np.abs(np.asarray(offsets)).max(axis=1)
 
 
-def nearest_channels(affinities: Volume) -> list[int]:
+def _nearest_channels(affinities: Volume) -> list[int]:
     """Channels of the nearest neighbours in z, y, x: the first three where the offsets don't name them."""
     offsets = [tuple(offset) for offset in affinities.attributes.get("offsets") or []]
     nearest = [(-1, 0, 0), (0, -1, 0), (0, 0, -1)]

@@ -6,13 +6,12 @@ one.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sparse2dense.stages.colours import DISAGREEMENT_COLOURS
-from sparse2dense.stages.figures import nearest_channels
 from sparse2dense.stages.layers import ErrorPlace, Layer, error_places, shown_range, volume_layers
 from sparse2dense.volumes.volume import Volume
 
@@ -22,11 +21,10 @@ STATE = "neuroglancer.json"
 """Name of the file of a volume's state."""
 SCREEN = 500  # pixels of a panel, about
 IMAGE_SHADER = "#uicontrol invlerp normalized\nvoid main() { emitGrayscale(normalized()); }\n"
-# Sliders choose the channel of each colour: affinities have one per offset.
-CHANNEL_SHADER = """{sliders}
-void main() {{ emitRGB(vec3({values})); }}
-"""
-SLIDER = "#uicontrol int {colour} slider(min=0, max={last}, default={channel}, step=1)"
+COLOUR_SHADER = "void main() {{ emitRGB({colour} * toNormalized(getDataValue())); }}\n"
+COLOURS = {"red": "vec3(1, 0, 0)", "green": "vec3(0, 1, 0)", "blue": "vec3(0, 0, 1)"}
+
+NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 
 State = dict[str, Any]
 
@@ -49,16 +47,19 @@ def neuroglancer_state(results: Path, volume: str, base_url: str) -> State:
     place = results / volume
     layers = volume_layers(place)
     image = layers[0].volume
-    described = [_layer(layer, f"{base_url.rstrip('/')}/{_path(layer, results)}/|zarr3:") for layer in layers]
+    described = [
+        state for layer in layers for state in _layers(layer, f"{base_url.rstrip('/')}/{_path(layer, results)}/|zarr3:")
+    ]
     errors = [_errors(track, places, image) for track, places in error_places(place).items()]
     middle = [
         low / size + count // 2
         for (low, _), size, count in zip(image.extent, image.voxel_size, image.shape, strict=True)
     ]
     return {
-        "dimensions": _dimensions(image, "xyz"),
+        "dimensions": _dimensions(image),
         "position": middle[::-1],
         # a volume that fills the panel, or voxels as large as pixels: zoomed out further, all of a large one is read
+        "crossSectionBackgroundColor": "#000000",
         "crossSectionScale": min(1.0, max(image.shape) / SCREEN),
         "projectionScale": max(image.shape) * 2,
         "layers": described + errors,
@@ -76,36 +77,40 @@ def _path(layer: Layer, results: Path) -> str:
     return quote(layer.volume.path.relative_to(results).as_posix())
 
 
-def _dimensions(volume: Volume, names: str) -> dict[str, list[Any]]:
-    """Return size, in metres, and unit of each axis; the channels of a voxel are known together (`^`)."""
-    sizes = dict(zip("zyx", volume.voxel_size, strict=True))
-    return {f"{name}^" if name == "c" else name: [1, ""] if name == "c" else [sizes[name] / 1e9, "m"] for name in names}
+def _dimensions(image: Volume) -> dict[str, list[Any]]:
+    """Return size, in metres, and unit of each axis."""
+    return {axis: [size / 1e9, "m"] for axis, size in zip("xyz", image.voxel_size[::-1], strict=True)}
 
 
-def _layer(layer: Layer, url: str) -> State:
-    """Return what Neuroglancer is told of a volume."""
-    source: State = {"url": url}
-    facts: State = {"name": layer.name, "visible": layer.visible, "source": source}
+def _layers(layer: Layer, url: str) -> Iterator[State]:
+    """Yield what Neuroglancer is told of a volume.
+
+    Affinities are three layers whose light adds up, because a shader sees several channels only of chunks that hold all
+    of them, and ours hold one. Of other channels one is shown, which a slider chooses.
+    """
+    facts: State = {"name": layer.name, "visible": layer.visible, "source": {"url": url}}
     if layer.kind == "labels":
-        return {**facts, "type": "segmentation", "tab": "segments", "selectedAlpha": 0.35}
-    low_high = list(shown_range(layer.volume))
+        yield {**facts, "type": "segmentation", "tab": "segments", "selectedAlpha": 0.35}
+        return
     facts |= {"type": "image", "tab": "rendering"}
-    if layer.kind == "image":
-        return {**facts, "shader": IMAGE_SHADER, "shaderControls": {"normalized": {"range": low_high}}}
-    # OME-Zarr would make the channel an axis with a slider; here it is what colours are made of
-    source["transform"] = {"outputDimensions": _dimensions(layer.volume, layer.volume.axes)}
-    return {**facts, "shader": _colours(layer.volume), "opacity": 0.5}
+    if layer.kind == "channels" and (channels := _nearest(layer.volume)):
+        for (name, colour), channel in zip(COLOURS.items(), channels, strict=True):
+            shader = {"shader": COLOUR_SHADER.format(colour=colour), "blend": "additive", "opacity": 1}
+            yield {**facts, "name": f"{layer.name} {name}", **shader, **_channel(channel)}
+        return
+    shown = {"shader": IMAGE_SHADER, "shaderControls": {"normalized": {"range": list(shown_range(layer.volume))}}}
+    yield {**facts, **shown, **(_channel(0) if layer.kind == "channels" else {})}
 
 
-def _colours(volume: Volume) -> str:
-    """Return the shader that shows three channels: of affinities, z in red, y in green and x in blue."""
-    channels = nearest_channels(volume)
-    sliders = [
-        SLIDER.format(colour=colour, last=volume.shape[0] - 1, channel=channel)
-        for colour, channel in zip(("red", "green", "blue"), channels, strict=False)
-    ]
-    values = [f"toNormalized(getDataValue({colour}))" for colour in ("red", "green", "blue")[: len(channels)]]
-    return CHANNEL_SHADER.format(sliders="\n".join(sliders), values=", ".join(values + ["0.0"] * (3 - len(channels))))
+def _channel(number: int) -> State:
+    """Return the place of a channel on the axis that Neuroglancer makes of OME-Zarr's, which is a layer's own (`'`)."""
+    return {"localDimensions": {"c'": [1, ""]}, "localPosition": [number]}
+
+
+def _nearest(volume: Volume) -> list[int]:
+    """Return the channels of the nearest neighbours in z, y, x; none where they aren't all there."""
+    offsets = [tuple(offset) for offset in volume.attributes.get("offsets") or []]
+    return [offsets.index(offset) for offset in NEAREST] if set(NEAREST) <= set(offsets) else []
 
 
 def _errors(track: str, places: Sequence[ErrorPlace], image: Volume) -> State:
@@ -121,7 +126,7 @@ def _errors(track: str, places: Sequence[ErrorPlace], image: Volume) -> State:
         "type": "annotation",
         "tab": "annotations",
         "annotationColor": DISAGREEMENT_COLOURS["missing"],
-        "source": {"url": "local://annotations", "transform": {"outputDimensions": _dimensions(image, "xyz")}},
+        "source": {"url": "local://annotations", "transform": {"outputDimensions": _dimensions(image)}},
         "annotations": [
             {
                 "type": "axis_aligned_bounding_box",
