@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from sparse2dense.errors import InputError
 from sparse2dense.stages import reporting
+from sparse2dense.stages.configuration import complete, load_schema
 from sparse2dense.stages.reporting import FIGURE_SECTIONS, count, duration, write_report
 from sparse2dense.stages.suggesting import SUGGESTED
 from tests.report_example import TRACKS, example_run, skeleton_table
 
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 EMPTY: dict[str, Any] = {
     "run": "nothing",
     "config": {},
@@ -120,6 +124,23 @@ def test_the_page_opens_with_the_result_of_the_test_volume(page: Path) -> None:
     assert "lowest VOI sum on the annotation of home" in opening
 
 
+def test_time_of_painting_is_an_estimate_that_says_its_rate(page: Path) -> None:
+    """An object in two sections and one in a single section are three outlines."""
+    text = read(page).text
+    assert "49 voxels in home, estimated 1 min 30 s of painting. The estimate takes 30 s for each object in" in text
+    assert "home 2 2 49 3 2" in text[text.index("the time is an estimate at 30 s per outline") :]
+
+
+def test_the_methods_paragraph_stands_in_the_page(example: dict[str, Any], tmp_path: Path) -> None:
+    settings = {"volumes": {"home": {"role": "annotated"}, "away": {"role": "test"}}}
+    config = complete(yaml.safe_load((ROOT / "config/fib25.yaml").read_text()), load_schema(SCHEMA))
+    write_report(tmp_path / "r.html", **{**EMPTY, "config": {**config, **settings}, "losses": example["losses"]})
+    text = read(tmp_path / "r.html").text
+    assert "home (annotated) and away (test) were segmented with sparse2dense" in text
+    assert "on the annotation alone for 20 steps of 8 samples" in text, "steps done, not those asked for"
+    assert 'button type="button" class="copy" data-of="methods-text"' in (tmp_path / "r.html").read_text()
+
+
 def test_every_threshold_of_every_track_stands_in_the_table(page: Path) -> None:
     rows = re.findall(
         r'<tr data-volume="(\w+)" data-track="(\w+)" data-convention="(\w+)"( class="marked")?', page.read_text()
@@ -218,7 +239,7 @@ def test_skeletons_without_length_or_edits_or_scores(tmp_path: Path) -> None:
 def test_an_empty_run_says_what_is_absent_and_how_to_get_it(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", **EMPTY)
     reader = read(tmp_path / "r.html")
-    assert reader.text.count("Not in this run:") == 14
+    assert reader.text.count("Not in this run:") == 15
     assert "`" not in reader.text
 
 

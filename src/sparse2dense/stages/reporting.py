@@ -35,7 +35,9 @@ from sparse2dense.stages.charts import (
     sorted_tracks,
 )
 from sparse2dense.stages.colours import track_style
+from sparse2dense.stages.methods import methods_paragraph
 from sparse2dense.stages.report_tables import (
+    SECONDS_PER_OUTLINE,
     annotation_efforts,
     filter_tables,
     rows_of,
@@ -139,6 +141,7 @@ def write_report(
     tables = [*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth, *errors, *skeletons]
     tables += suggestions
     taken = dict(reused or {})
+    record = provenance or make_provenance("report", config, {})
     check_files([*tables, *taken.values()], figures)
     table, records, by_skeletons = read_scores(scores), read_best(best), read_skeleton_scores(skeletons)
     environment = Environment(
@@ -149,13 +152,17 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters.update(bits=bits, change=change, code=code, count=count, duration=duration)
+    summaries, efforts = summarise(table, records, config), annotation_efforts(annotation)
+    training, filters = loss_charts(losses), filter_tables(pseudo_truth)
+    steps = {chart["net"]: chart["steps"] for chart in training if chart["steps"] is not None}
     page = environment.get_template("page.html.j2").render(
         run=run,
         style=Markup(environment.get_template("style.css").render()),
         behaviour=Markup(environment.get_template("page.js").render()),
-        summaries=summarise(table, records, config),
+        summaries=summaries,
         rounds=round_gains(records, roles(config)),
-        efforts=annotation_efforts(annotation),
+        efforts=efforts,
+        seconds_per_outline=SECONDS_PER_OUTLINE,
         suggestions=suggestion_tables(suggestions),
         score_charts=score_charts(table, records),
         score_rows=score_rows(table, records),
@@ -164,14 +171,17 @@ def write_report(
         looks=track_looks({*table["track"], *by_skeletons["track"], *(record["track"] for record in records)}),
         errors=worst_errors(errors),
         figures=embed(figures, {name for name, role in roles(config).items() if role == "test"}),
-        loss_charts=loss_charts(losses),
+        loss_charts=training,
         reused=[{"net": net, **json.loads(file.read_text())} for net, file in taken.items()],
-        filters=filter_tables(pseudo_truth),
+        filters=filters,
         rules=with_parts(rules_by_cost(read_benchmarks(benchmarks)), ("seconds", "peak_mb")),
         jobs=rows_of(read_benchmarks(benchmarks)),
         config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
         border=(config.get("evaluate") or {}).get("border"),
-        provenance=provenance or make_provenance("report", config, {}),
+        methods=methods_paragraph(
+            config, efforts=efforts, filters=filters, summaries=summaries, steps=steps, provenance=record
+        ),
+        provenance=record,
     )
     with atomic_file(output) as unfinished:
         unfinished.write_text(page, encoding="utf-8")

@@ -72,6 +72,21 @@ enlarged.addEventListener("click", (event) => {
   }
 });
 
+for (const button of document.querySelectorAll("button.copy")) {
+  const text = document.getElementById(button.dataset.of);
+  const said = button.parentElement.querySelector(".copied");
+  button.addEventListener("click", async () => {
+    // A page opened as a file may not write to the clipboard everywhere: then the text is selected for Ctrl-C.
+    window.getSelection().selectAllChildren(text);
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      said.textContent = "Copied.";
+    } catch {
+      said.textContent = "Selected: copy it with Ctrl-C.";
+    }
+  });
+}
+
 const contents = document.querySelector("nav details");
 if (window.matchMedia("(max-width: 63.9rem)").matches) contents.open = false;
 contents.addEventListener("click", (event) => {
