@@ -152,6 +152,9 @@ def example_figures(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
         "pseudo_truth",
         "paint_next",
         "losses",
+        "snapshots",
+        "scores",
+        "resources",
     )
     for number, section in enumerate(sections):
         file = folder / "figures" / f"{section}.png"

@@ -466,7 +466,8 @@ def figures():
 
 
 FIGURES = figures()
-SHOWN = FIGURES | {
+# What the report is made of, charts apart, which are drawn when all this is there.
+GATHERED = FIGURES | {
     "scores": [f"<results>/{volume}/{track}/scores.csv" for volume, track in SCORED],
     "best": [f"<results>/{volume}/{track}/best.json" for volume, track in SCORED],
     "errors": [f"<results>/{volume}/{track}/errors.csv" for volume in TEST for track in TRACKS],
@@ -477,6 +478,9 @@ SHOWN = FIGURES | {
     "snapshots": [f"<results>/nets/{net}/snapshots.png" for net in NETS],
     "filters": [f"<results>/{volume}/{track}/pseudo_truth.csv" for volume, track in BOOTSTRAPPING],
 }
+# Charts of the whole run; each is named like its section of the report.
+CHARTS = (["scores"] if SCORED else []) + (["losses"] if NETS else []) + ["resources"]
+SHOWN = GATHERED | {"charts": [f"<results>/charts/{name}.png" for name in CHARTS]}
 
 
 def once_chosen(files):

@@ -180,6 +180,92 @@ rule figure_pseudo_truth:
         "../scripts/figure.py"
 
 
+rule figure_scores:
+    """Draw the VOI of every threshold, track and volume."""
+    input:
+        unpack(once_chosen({name: GATHERED[name] for name in ("scores", "best")})),
+    output:
+        png=report(
+            "<results>/charts/scores.png",
+            category="Scores",
+            labels={"picture": "VOI of every track"},
+            caption="../report/chart_scores.rst",
+        ),
+    log:
+        "<logs>/figure_scores/run.log",
+    benchmark:
+        "<benchmarks>/figure_scores/run.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.charts"),
+        figure="scores",
+    script:
+        "../scripts/chart.py"
+
+
+rule figure_losses:
+    """Draw the losses of all nets that the run has trained."""
+    input:
+        losses=GATHERED["losses"],
+    output:
+        png=report(
+            "<results>/charts/losses.png",
+            category="Training",
+            labels={"picture": "losses of every net"},
+            caption="../report/chart_losses.rst",
+        ),
+    log:
+        "<logs>/figure_losses/run.log",
+    benchmark:
+        "<benchmarks>/figure_losses/run.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.charts"),
+        figure="losses",
+        nets=NETS,
+    script:
+        "../scripts/chart.py"
+
+
+rule figure_resources:
+    """Draw time and memory of every rule, once all else is made."""
+    input:
+        unpack(once_chosen(GATHERED)),
+    output:
+        png=report(
+            "<results>/charts/resources.png",
+            category="Time and memory",
+            labels={"picture": "time and memory of every rule"},
+            caption="../report/chart_resources.rst",
+        ),
+    log:
+        "<logs>/figure_resources/run.log",
+    benchmark:
+        "<benchmarks>/figure_resources/run.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.charts"),
+        figure="resources",
+        benchmarks=workflow.pathvars.apply("<benchmarks>"),
+    script:
+        "../scripts/chart.py"
+
+
 rule write_report:
     """Gather scores, pictures, losses, costs and settings in one page that needs no network."""
     input:
@@ -206,7 +292,7 @@ rule write_report:
         code=code_hash("stages.reporting"),
         config=config,
         nets=NETS,
-        captions={name: caption(name) for name in [*FIGURES, "losses"]},
+        captions={name: caption(name) for name in [*FIGURES, "snapshots", *(f"chart_{chart}" for chart in CHARTS)]},
         benchmarks=workflow.pathvars.apply("<benchmarks>"),
     script:
         "../scripts/write_report.py"

@@ -22,9 +22,11 @@ def shown(section: str) -> list[tuple[str, str, Path]]:
 
 tables = ("scores", "best", "errors", "skeletons", "statistics", "filters", "suggestions")
 inputs = {name: [Path(path) for path in snakemake.input[name]] for name in tables}
-pictures = {section: shown(section) for section in captions}
-pictures["losses"] = [
-    (net, captions["losses"], Path(path))
+pictures = {section: shown(section) for section in captions if section in snakemake.input.keys()}
+for chart in map(Path, snakemake.input.charts):
+    pictures[chart.stem] = [(f"All {chart.stem}", captions[f"chart_{chart.stem}"], chart)]
+pictures["snapshots"] = [
+    (net, captions["snapshots"], Path(path))
     for net, path in zip(snakemake.params.nets, snakemake.input.snapshots, strict=True)
 ]
 write_report(

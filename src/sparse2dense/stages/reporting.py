@@ -68,6 +68,7 @@ FIGURE_SECTIONS = {
     "pseudo_truth": "Pseudo ground truth",
     "scores": "Scores",
     "losses": "Training",
+    "snapshots": "Samples near the end of training",
     "resources": "Time and memory",
 }
 MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚"}
