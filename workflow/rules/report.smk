@@ -180,6 +180,107 @@ rule figure_pseudo_truth:
         "../scripts/figure.py"
 
 
+rule figure_errors:
+    """Show the worst splits and merges of a test volume at the chosen threshold."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        truth="<results>/{volume}/truth.zarr",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+        lut="<results>/{volume}/{track}/luts/chosen.parquet",
+        errors="<results>/{volume}/{track}/errors.csv",
+    output:
+        splits=report(
+            "<results>/{volume}/{track}/figures/splits.png",
+            category="Worst errors",
+            labels={"volume": "{volume}", "track": "{track}", "kind": "splits"},
+            caption="../report/errors.rst",
+        ),
+        merges=report(
+            "<results>/{volume}/{track}/figures/merges.png",
+            category="Worst errors",
+            labels={"volume": "{volume}", "track": "{track}", "kind": "merges"},
+            caption="../report/errors.rst",
+        ),
+    log:
+        "<logs>/figure_errors/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/figure_errors/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.error_pictures"),
+        figure="errors",
+    script:
+        "../scripts/figure.py"
+
+
+rule figure_shapes:
+    """Show the largest segments of a test volume in 3D, beside the truth."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        truth="<results>/{volume}/truth.zarr",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+        lut="<results>/{volume}/{track}/luts/chosen.parquet",
+    output:
+        png=report(
+            "<results>/{volume}/{track}/figures/shapes.png",
+            category="Largest objects in 3D",
+            labels={"volume": "{volume}", "track": "{track}"},
+            caption="../report/shapes.rst",
+        ),
+    log:
+        "<logs>/figure_shapes/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/figure_shapes/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.shapes"),
+        figure="shapes",
+    script:
+        "../scripts/figure.py"
+
+
+rule show_side_by_side:
+    """Write sections of a test volume, its truth and every track's segmentation, to zoom into side by side."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        truth="<results>/{volume}/truth.zarr",
+        fragments=expand("<results>/{{volume}}/{track}/fragments.zarr", track=TRACKS),
+        luts=expand("<results>/{{volume}}/{track}/luts/chosen.parquet", track=TRACKS),
+    output:
+        directory=report(
+            directory("<results>/{volume}/figures/side_by_side"),
+            patterns=["section_{section,[0-9]+}_{pane}.png"],
+            category="Side by side",
+            labels={"volume": "{volume}", "section": "{section}", "picture": "{pane}"},
+            caption="../report/side_by_side.rst",
+        ),
+    log:
+        "<logs>/show_side_by_side/{volume}.log",
+    benchmark:
+        "<benchmarks>/show_side_by_side/{volume}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.side_by_side"),
+        tracks=TRACKS,
+    script:
+        "../scripts/show_side_by_side.py"
+
+
 rule figure_scores:
     """Draw the VOI of every threshold, track and volume."""
     input:

@@ -110,13 +110,11 @@ def _view(grid: Volume, fragments: Volume, segments_of: tuple[np.ndarray, ...], 
 def _planes(grid: Volume, row: Mapping[Any, Any], axis: int) -> Iterator[Plane]:
     """Planes across an axis (0 is z, 1 is y), spread over the box of an error."""
     begin, end = ([int(row[f"{side}_{name}"]) for name in "zyx"] for side in ("begin", "end"))
-    box = []
-    for first, last in zip(begin, end, strict=True):
+    inside = []
+    for first, last, side in zip(begin, end, grid.shape, strict=True):
         # a picture has room around a small object; of a large one the middle is searched
-        spare = max(SHOWN - (last - first), 0) // 2
-        skipped = max(last - first - SEARCHED, 0) // 2
-        box.append((first - spare + skipped, last + spare - skipped))
-    inside = [slice(max(a, 0), min(b, side)) for (a, b), side in zip(box, grid.shape, strict=True)]
+        length = min(max(last - first, SHOWN), SEARCHED)
+        inside.append(_window((first + last) // 2, length, side))
     places = np.unique(np.linspace(begin[axis], end[axis] - 1, LOOKED_AT + 2).round().astype(int))
     dz, dy, dx = grid.voxel_size
     for place in places[1:-1] if len(places) > 2 else places:
@@ -124,6 +122,12 @@ def _planes(grid: Volume, row: Mapping[Any, Any], axis: int) -> Iterator[Plane]:
         whole[axis] = slice(int(place), int(place) + 1)
         name = f"section {place}" if axis == 0 else f"xz cut at y {place}"
         yield Plane(axis, (whole[0], whole[1], whole[2]), (dy, dx) if axis == 0 else (dz, dx), name)
+
+
+def _window(middle: int, length: int, side: int) -> slice:
+    """So many voxels around one, moved inside an axis of `side` voxels, or all of it."""
+    first = min(max(middle - length // 2, 0), max(side - length, 0))
+    return slice(first, min(first + length, side))
 
 
 def _around(view: View) -> View:
@@ -135,8 +139,7 @@ def _around(view: View) -> View:
     focus = places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]
     part = []
     for middle, length in zip(focus, view.wrong.shape, strict=True):
-        first = int(min(max(middle - SHOWN // 2, 0), max(length - SHOWN, 0)))
-        part.append(slice(first, min(first + SHOWN, length)))
+        part.append(_window(int(middle), SHOWN, length))
     rows, columns = part
     box, (down, across) = list(view.plane.box), ((1, 2) if view.plane.axis == 0 else (0, 2))
     for axis, side in ((down, rows), (across, columns)):
@@ -147,9 +150,7 @@ def _around(view: View) -> View:
     return View(plane, *arrays)
 
 
-def _draw(
-    kind: str, rows: list[dict[Any, Any]], views: list[View], grid: Volume, raw: Volume, output: Path
-) -> None:
+def _draw(kind: str, rows: list[dict[Any, Any]], views: list[View], grid: Volume, raw: Volume, output: Path) -> None:
     greys = [stretched([read_plane(raw, grid, view.plane)])[0] for view in views]
     pictures = []
     for number, (row, view, grey) in enumerate(zip(rows, views, greys, strict=True), start=1):

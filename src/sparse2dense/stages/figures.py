@@ -20,7 +20,17 @@ from sparse2dense.stages.colours import (
     match_labels,
     matched_colours,
 )
-from sparse2dense.stages.pictures import Plane, Row, choose_planes, grey_pictures, montage, outlined, read_plane, tinted, traced
+from sparse2dense.stages.pictures import (
+    Plane,
+    Row,
+    choose_planes,
+    grey_pictures,
+    montage,
+    outlined,
+    read_plane,
+    tinted,
+    traced,
+)
 from sparse2dense.volumes.volume import Volume, open_volume
 
 __all__ = [

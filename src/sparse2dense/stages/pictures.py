@@ -30,9 +30,9 @@ __all__ = [
     "Plane",
     "Row",
     "choose_planes",
+    "grey_pictures",
     "montage",
     "outlined",
-    "grey_pictures",
     "read_plane",
     "read_segments",
     "save_png",
@@ -130,9 +130,7 @@ def read_plane(volume: Volume, grid: Volume, plane: Plane) -> np.ndarray:
     return volume.read(box, mode="constant").squeeze(axis=plane.axis - 3)
 
 
-def read_segments(
-    fragments: Volume, lut: tuple[np.ndarray, np.ndarray], grid: Volume, plane: Plane
-) -> np.ndarray:
+def read_segments(fragments: Volume, lut: tuple[np.ndarray, np.ndarray], grid: Volume, plane: Plane) -> np.ndarray:
     """The segments (uint64) in a plane of `grid`, from `fragments` and the segment of each (fragments, segments)."""
     return look_up(read_plane(fragments, grid, plane).astype(np.uint64), *lut)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.colors import LightSource
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from skimage.measure import marching_cubes
 
@@ -21,6 +22,7 @@ LARGEST = 6  # objects
 READ = 1024  # voxels a side around the middle of the volume: no more can be told apart at this size
 SAMPLES = 56  # along the longest side: every further one costs drawing and shows little
 VIEW = {"elev": 24, "azim": -58}
+LIGHT = {"azdeg": 10, "altdeg": -50}  # from above and beside the viewer: z and y point down and to the front
 
 
 def figure_shapes(raw: Path, truth: Path, fragments: Path, lut: Path, output: Path) -> None:
@@ -51,7 +53,8 @@ def figure_shapes(raw: Path, truth: Path, fragments: Path, lut: Path, output: Pa
     in_sections = matching_in_sections(raw, truth, fragments, lut)
     extent = np.array(segments.shape) * spacing / 1000
     with style():
-        figure = pyplot.figure(figsize=(FIGURE_WIDTH, 5))
+        # a flat volume needs less room above and below
+        figure = pyplot.figure(figsize=(FIGURE_WIDTH, 3.4 + 1.6 * min(1.0, extent[0] / extent[1:].max())))
         for place, (title, labels, chosen, colours) in enumerate(
             (
                 (f"the {len(largest)} largest segments", segments, largest, matched_colours(largest, in_sections)),
@@ -73,17 +76,20 @@ def figure_shapes(raw: Path, truth: Path, fragments: Path, lut: Path, output: Pa
 def surface(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Return triangles (n, 3, 3) around the true voxels of `mask`, in the unit of `spacing`, closed at its border.
 
-    The corner of the first voxel is the origin. By marching cubes (Lewiner et al. 2003); no triangle where no voxel is.
+    The corner of the first voxel is the origin; the corners of a triangle turn right-handed about outside. By marching
+    cubes (Lewiner et al. 2003); no triangle where no voxel is.
     """
     if not mask.any():
         return np.zeros((0, 3, 3), np.float32)
     corners, faces, _, _ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing))
     # a voxel's value stands for its middle, and the padding begins one voxel before the first
-    return np.asarray((corners - 0.5 * np.asarray(spacing))[faces], np.float32)
+    triangles = np.asarray((corners - 0.5 * np.asarray(spacing))[faces], np.float32)
+    inside_out = np.einsum("ij,ij", triangles[:, 0], np.cross(triangles[:, 1], triangles[:, 2])) < 0
+    return triangles[:, ::-1] if inside_out else triangles
 
 
 def _sampled(grid: Volume, read: Callable[[Plane], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The middle of a volume at reduced resolution, about as coarse along all axes, read by section; and its spacing."""
+    """The middle of a volume at reduced resolution, about equal along all axes, read by section; and its spacing."""
     size = np.array(grid.voxel_size[-3:])
     window = []
     for length in grid.shape[-3:]:
@@ -105,7 +111,8 @@ def _draw(
     # in one collection, so that what is in front hides what is behind, triangle by triangle
     parts, faces = [], []
     for label, colour, number in zip(chosen, colours, numbers, strict=True):
-        triangles = surface(labels == label, spacing / 1000)[..., ::-1]
+        # x, y, z; that mirrors the surface, and corners in the other order keep its outside outside
+        triangles = surface(labels == label, spacing / 1000)[:, ::-1, ::-1]
         if len(triangles):
             parts.append(triangles)
             faces.append(np.repeat(colour[None], len(triangles), axis=0))
@@ -114,13 +121,14 @@ def _draw(
             box = {"facecolor": "white", "alpha": 0.8, "pad": 1, "linewidth": 0}
             axes.text(*middle, number, fontsize=8, zorder=10**6, bbox=box, ha="center", va="center")
     if parts:
-        axes.add_collection3d(Poly3DCollection(np.concatenate(parts), facecolors=np.concatenate(faces), shade=True))
+        look = {"facecolors": np.concatenate(faces), "shade": True, "lightsource": LightSource(**LIGHT)}
+        axes.add_collection3d(Poly3DCollection(np.concatenate(parts), **look))
 
 
 def _frame(axes: Any, extent: np.ndarray) -> None:
     depth, height, width = extent
     axes.set(xlim=(0, width), ylim=(height, 0), zlim=(depth, 0), xlabel="x (µm)", ylabel="y (µm)", zlabel="z (µm)")
-    axes.set_box_aspect((width, height, depth), zoom=0.88)
+    axes.set_box_aspect((width, height, depth), zoom=0.98)
     axes.view_init(**VIEW)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_major_locator(pyplot.MaxNLocator(3))

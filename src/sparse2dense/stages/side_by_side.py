@@ -13,15 +13,13 @@ from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.tables import read_table
 from sparse2dense.volumes.volume import open_volume
 
-__all__ = ["matching_in_sections", "write_panes"]
+__all__ = ["LISTED", "matching_in_sections", "write_panes"]
 
 SECTIONS = 3  # so many, spread over the depth
 LISTED = "panes.json"
 
 
-def write_panes(
-    raw: Path, truth: Path, fragments: Mapping[str, Path], luts: Mapping[str, Path], output: Path
-) -> None:
+def write_panes(raw: Path, truth: Path, fragments: Mapping[str, Path], luts: Mapping[str, Path], output: Path) -> None:
     """Write some sections of a test volume as pictures of equal size, without margins, a pixel per voxel.
 
     A segment wears the colour of the truth object it overlaps most in these sections, one segment per object.
