@@ -162,7 +162,7 @@ def example_figures(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
     for number, section in enumerate(sections):
         file = folder / "figures" / f"{section}.png"
         file.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.full((300, 640, 3), 30 * number, np.uint8)).save(file)
+        Image.fromarray(np.full((300, 640, 3), 18 * number, np.uint8)).save(file)
         figures[section] = [(f"{section} of home", f"What <{section}> shows & how.", file)]
     return figures
 

@@ -95,7 +95,7 @@ def _first_nets(nets: Facts, steps: Mapping[str, int]) -> str:
         f"A 2D U-Net ({_architecture(plane)}) {seen} and predicts {_predicted(plane)}; "
         f"it was {_training(plane, steps.get('2d'), 'on the annotation alone')}. "
         f"A 3D U-Net ({_architecture(lift)}) turns its stacked predictions into {_affinities(lift)}; it was "
-        f"{_training(lift, steps.get('2d_to_3d'), 'on synthetic labels alone')} (track pseudo)."
+        f"{_training(lift, steps.get('2d_to_3d'), 'on synthetic labels alone')}; this is the track pseudo."
     )
 
 
@@ -107,7 +107,7 @@ def _last_nets(config: Facts, steps: Mapping[str, int]) -> list[str]:
     described = f"A 3D U-Net ({_architecture(net)}) that reads {read} and predicts {_predicted(net)}"
     if "bootstrapped" in tracks:
         trained = _training(net, steps.get("3d_bootstrapped"), "on this pseudo ground truth")
-        sentences.append(f"{described} was {trained} (track bootstrapped).")
+        sentences.append(f"{described} was {trained}; this is the track bootstrapped.")
         described = "The same net"
         if rounds > 1:
             sentences.append(
@@ -115,7 +115,7 @@ def _last_nets(config: Facts, steps: Mapping[str, int]) -> list[str]:
             )
     if "baseline" in tracks:
         trained = _training(net, steps.get("3d_baseline"), "on dense ground truth of the annotated volumes")
-        sentences.append(f"{described} was {trained}, for comparison (track baseline).")
+        sentences.append(f"{described} was {trained}; this is the track baseline, to compare with.")
     return sentences
 
 
