@@ -54,7 +54,7 @@ def figure_shapes(raw: Path, truth: Path, fragments: Path, lut: Path, output: Pa
     extent = np.array(segments.shape) * spacing / 1000
     with style():
         # a flat volume needs less room above and below
-        figure = pyplot.figure(figsize=(FIGURE_WIDTH, 3.4 + 1.6 * min(1.0, extent[0] / extent[1:].max())))
+        figure = pyplot.figure(figsize=(FIGURE_WIDTH, 3.2 + 1.8 * _flatness(extent)))
         for place, (title, labels, chosen, colours) in enumerate(
             (
                 (f"the {len(largest)} largest segments", segments, largest, matched_colours(largest, in_sections)),
@@ -112,7 +112,7 @@ def _draw(
     parts, faces = [], []
     for label, colour, number in zip(chosen, colours, numbers, strict=True):
         # x, y, z; that mirrors the surface, and corners in the other order keep its outside outside
-        triangles = surface(labels == label, spacing / 1000)[:, ::-1, ::-1]
+        triangles = surface(labels == label, (spacing / 1000).tolist())[:, ::-1, ::-1]
         if len(triangles):
             parts.append(triangles)
             faces.append(np.repeat(colour[None], len(triangles), axis=0))
@@ -128,10 +128,15 @@ def _draw(
 def _frame(axes: Any, extent: np.ndarray) -> None:
     depth, height, width = extent
     axes.set(xlim=(0, width), ylim=(height, 0), zlim=(depth, 0), xlabel="x (µm)", ylabel="y (µm)", zlabel="z (µm)")
-    axes.set_box_aspect((width, height, depth), zoom=0.98)
+    axes.set_box_aspect((width, height, depth), zoom=1.3 - 0.35 * _flatness(extent))
     axes.view_init(**VIEW)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_major_locator(pyplot.MaxNLocator(3))
+
+
+def _flatness(extent: np.ndarray) -> float:
+    """How high a volume is for its sides, 1 at most."""
+    return float(min(1.0, extent[0] / extent[1:].max()))
 
 
 def _ranks(partners: np.ndarray, label: int) -> str:
