@@ -76,6 +76,7 @@ def example_run(folder: Path) -> dict[str, Any]:
         "errors": errors,
         "skeletons": skeletons,
         "suggestions": [suggestions],
+        "panes": example_panes(folder),
     }
 
 
@@ -152,10 +153,29 @@ def example_figures(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
         "pseudo_truth",
         "paint_next",
         "losses",
+        "snapshots",
+        "scores",
+        "resources",
+        "errors",
+        "shapes",
     )
     for number, section in enumerate(sections):
         file = folder / "figures" / f"{section}.png"
         file.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.full((300, 640, 3), 30 * number, np.uint8)).save(file)
+        Image.fromarray(np.full((300, 640, 3), 18 * number, np.uint8)).save(file)
         figures[section] = [(f"{section} of home", f"What <{section}> shows & how.", file)]
     return figures
+
+
+def example_panes(folder: Path) -> list[Path]:
+    """Two sections of away as four panes each, 40 x 30 voxels."""
+    directory = folder / "away" / "figures" / "side_by_side"
+    directory.mkdir(parents=True)
+    sections = []
+    for number in (3, 12):
+        panes = [{"name": name, "file": f"section_{number}_{name}.png"} for name in ("raw", "truth", *TRACKS[:2])]
+        for place, pane in enumerate(panes):
+            Image.fromarray(np.full((30, 40, 3), 20 * place + number, np.uint8)).save(directory / pane["file"])
+        sections.append({"number": number, "voxel_size_nm": [4.0, 8.0], "panes": panes})
+    (directory / "panes.json").write_text(json.dumps({"sections": sections}))
+    return [directory]

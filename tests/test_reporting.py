@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from sparse2dense.errors import InputError
-from sparse2dense.stages import reporting
-from sparse2dense.stages.reporting import FIGURE_SECTIONS, count, duration, write_report
+from sparse2dense.stages import report_pictures
+from sparse2dense.stages.configuration import complete, load_schema
+from sparse2dense.stages.report_pictures import FIGURE_SECTIONS
+from sparse2dense.stages.reporting import count, duration, write_report
 from sparse2dense.stages.suggesting import SUGGESTED
-from tests.report_example import TRACKS, example_run, skeleton_table
+from tests.report_example import TRACKS, example_panes, example_run, skeleton_table
 
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 EMPTY: dict[str, Any] = {
     "run": "nothing",
     "config": {},
@@ -120,6 +125,23 @@ def test_the_page_opens_with_the_result_of_the_test_volume(page: Path) -> None:
     assert "lowest VOI sum on the annotation of home" in opening
 
 
+def test_time_of_painting_is_an_estimate_that_says_its_rate(page: Path) -> None:
+    """An object in two sections and one in a single section are three outlines."""
+    text = read(page).text
+    assert "49 voxels in home, estimated 1 min 30 s of painting. The estimate takes 30 s for each object in" in text
+    assert "home 2 2 49 3 2" in text[text.index("the time is an estimate at 30 s per outline") :]
+
+
+def test_the_methods_paragraph_stands_in_the_page(example: dict[str, Any], tmp_path: Path) -> None:
+    settings = {"volumes": {"home": {"role": "annotated"}, "away": {"role": "test"}}}
+    config = complete(yaml.safe_load((ROOT / "config/fib25.yaml").read_text()), load_schema(SCHEMA))
+    write_report(tmp_path / "r.html", **{**EMPTY, "config": {**config, **settings}, "losses": example["losses"]})
+    text = read(tmp_path / "r.html").text
+    assert "home (annotated) and away (test) were segmented with sparse2dense" in text
+    assert "on the annotation alone for 20 steps of 8 samples" in text, "steps done, not those asked for"
+    assert 'button type="button" class="copy" data-of="methods-text"' in (tmp_path / "r.html").read_text()
+
+
 def test_every_threshold_of_every_track_stands_in_the_table(page: Path) -> None:
     rows = re.findall(
         r'<tr data-volume="(\w+)" data-track="(\w+)" data-convention="(\w+)"( class="marked")?', page.read_text()
@@ -219,7 +241,7 @@ def test_skeletons_without_length_or_edits_or_scores(tmp_path: Path) -> None:
 def test_an_empty_run_says_what_is_absent_and_how_to_get_it(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", **EMPTY)
     reader = read(tmp_path / "r.html")
-    assert reader.text.count("Not in this run:") == 14
+    assert reader.text.count("Not in this run:") == 17
     assert "`" not in reader.text
 
 
@@ -262,15 +284,38 @@ def test_unknown_sections_and_missing_files_are_refused(example: dict[str, Any],
 
 
 def test_many_large_pictures_still_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "PICTURE_BYTES", 200_000)
+    monkeypatch.setattr(report_pictures, "PICTURE_BYTES", 200_000)
     pixels = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "noise.png")
     pictures = [("t", "c", tmp_path / "noise.png")] * 4
     assert (tmp_path / "noise.png").stat().st_size > 300_000
-    found = reporting.embed({"fragments": pictures}, set())["fragments"]
+    found = report_pictures.embed({"fragments": pictures}, set())["fragments"]
     assert sum(len(picture.source) for picture in found) < 200_000 * 1.4
     assert all(picture.source.startswith("data:image/jpeg") and picture.width >= 100 for picture in found)
-    assert set(reporting.embed({}, set())) == set(FIGURE_SECTIONS)
+    assert set(report_pictures.embed({}, set())) == set(FIGURE_SECTIONS)
+
+
+def test_sections_side_by_side_stand_pane_by_pane(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = read(page).text
+    assert "away Section 3 12" in text and "A voxel is 4.0 × 8.0 nm (y, x)." in text
+    section = page.read_text()[page.read_text().index('data-section="12"') :]
+    assert section.index("raw, section 12 of away") < section.index("truth, section 12") < section.index("pseudo, sec")
+    (directory,) = example_panes(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    for file in directory.glob("*.png"):
+        Image.fromarray(pixels).save(file)
+    monkeypatch.setattr(report_pictures, "PANE_BYTES", 200_000)
+    (found,) = report_pictures.compared([directory])
+    shown = [pane for section in found["sections"] for pane in section["panes"]]
+    assert sum(len(pane.source) for pane in shown) < 200_000 * 1.4 and len(shown) == 8
+
+
+def test_charts_of_the_whole_run_stand_below_the_drawn_ones(page: Path) -> None:
+    """Each once, closed, for slides; none is left out and no other section claims it."""
+    text = read(page).text
+    assert text.count("The same as one picture, for slides") == 3
+    for name in ("scores", "losses", "resources", "snapshots", "errors", "shapes"):
+        assert text.count(f"{name} of home. What <{name}> shows & how.") == 1
 
 
 def test_pictures_of_test_volumes_come_first(tmp_path: Path) -> None:
@@ -281,10 +326,11 @@ def test_pictures_of_test_volumes_come_first(tmp_path: Path) -> None:
         Image.new("RGB", (40, 30)).save(files[-1])
     group = [(file.parts[-3], "", file) for file in files]
     foremost = {
-        picture.title: picture.foremost for picture in reporting.embed({"fragments": group}, {"away"})["fragments"]
+        picture.title: picture.foremost
+        for picture in report_pictures.embed({"fragments": group}, {"away"})["fragments"]
     }
     assert foremost == {"home": False, "away": True}
-    assert all(picture.foremost for picture in reporting.embed({"fragments": group[:1]}, {"away"})["fragments"])
+    assert all(picture.foremost for picture in report_pictures.embed({"fragments": group[:1]}, {"away"})["fragments"])
 
 
 def test_durations_and_counts_read_well() -> None:

@@ -87,8 +87,8 @@ def test_every_picture_loads(opened: Any) -> None:
     sizes = opened.execute_script(
         "return [...document.querySelectorAll('main img')].map((img) => [img.complete, img.naturalWidth, img.alt]);"
     )
-    assert len(sizes) == 7
-    assert all(complete and width == 640 and alt for complete, width, alt in sizes)
+    assert len(sizes) == 13 + 8
+    assert all(complete and width in (640, 40) and alt for complete, width, alt in sizes)
 
 
 def test_charts_are_drawn_in_the_ink_of_the_page(opened: Any) -> None:
@@ -155,6 +155,40 @@ def test_a_picture_enlarges_and_closes(opened: Any) -> None:
     assert opened.execute_script(state)[2] > 1.5 * whole
     click(opened, "#viewer button")
     assert opened.execute_script(state)[0] is False
+
+
+def test_pictures_side_by_side_move_together(opened: Any) -> None:
+    """By buttons, keys and dragging; none leaves its pane, and 0 shows all of them again."""
+    state = """
+        const panes = [...document.querySelectorAll(".pane")].filter((pane) => pane.checkVisibility());
+        return panes.map((pane) => {
+            const [box, image] = [pane.getBoundingClientRect(), pane.querySelector("img").getBoundingClientRect()];
+            return [image.width / box.width, (image.left - box.left) / box.width, (image.top - box.top) / box.height];
+        }).map((numbers) => numbers.map((number) => Math.round(10 * number) / 10).join(" "));"""
+    assert opened.execute_script(state) == ["1 0 0"] * 4
+    click(opened, '.compare button[data-zoom="2"]')
+    assert opened.execute_script(state) == ["2 -0.5 -0.5"] * 4
+    key = """
+        const group = document.querySelector(".compare");
+        for (const key of arguments) {
+            group.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+        }"""
+    opened.execute_script(key, "ArrowRight", "ArrowUp")
+    assert opened.execute_script(state) == ["2 -0.6 -0.4"] * 4
+    opened.execute_script(key, *["ArrowLeft"] * 20)
+    assert opened.execute_script(state) == ["2 0 -0.4"] * 4, "no further than the edge"
+    pane = opened.find_element("css selector", ".compare .pane")
+    webdriver.ActionChains(opened).drag_and_drop_by_offset(pane, -round(0.3 * pane.size["width"]), 0).perform()
+    assert opened.execute_script(state) == ["2 -0.3 -0.4"] * 4
+    opened.execute_script(key, "0")
+    assert opened.execute_script(state) == ["1 0 0"] * 4
+    opened.execute_script("""
+        const select = document.querySelector(".compare select");
+        select.value = "12";
+        select.dispatchEvent(new Event("change"));""")
+    shown = "return [...document.querySelectorAll('.pane img')].filter((i) => i.checkVisibility()).map((i) => i.alt);"
+    assert all("section 12 of away" in name for name in opened.execute_script(shown))
+    assert [entry for entry in opened.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

@@ -111,7 +111,9 @@ def test_snakemake_report(tiny_run: Path) -> None:
     """Snakemake's own report is made, with our captions and categories."""
     snakemake(tiny_run, "--report", "snakemake.html")
     page = (tiny_run / "snakemake.html").read_text()
-    for category in ("Scores", "3D affinities", "Pseudo ground truth"):
+    for category in ("Scores", "3D affinities", "Pseudo ground truth", "Training", "Time and memory", "Worst errors",
+                     "Side by side", "Largest objects in 3D"):  # fmt: skip
         assert category in page
-    for name in ("affinities", "pseudo_truth", "scores"):
+    charts = ("chart_scores", "chart_losses", "chart_resources", "snapshots")
+    for name in ("affinities", "pseudo_truth", "scores", "errors", "shapes", "side_by_side", *charts):
         assert (ROOT / f"workflow/report/{name}.rst").read_text()[:30] in page

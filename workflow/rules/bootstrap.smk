@@ -37,7 +37,12 @@ rule train_3d_bootstrapped:
     output:
         checkpoint="<results>/nets/{net}/checkpoint.pt",
         losses="<results>/nets/{net}/losses.csv",
-        snapshots="<results>/nets/{net}/snapshots.png",
+        snapshots=report(
+            "<results>/nets/{net}/snapshots.png",
+            category="Training",
+            labels={"net": "{net}", "picture": "sample"},
+            caption="../report/snapshots.rst",
+        ),
         tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
         "<logs>/train_3d_bootstrapped/{net}.log",

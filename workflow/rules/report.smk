@@ -180,6 +180,193 @@ rule figure_pseudo_truth:
         "../scripts/figure.py"
 
 
+rule figure_errors:
+    """Show the worst splits and merges of a test volume at the chosen threshold."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        truth="<results>/{volume}/truth.zarr",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+        lut="<results>/{volume}/{track}/luts/chosen.parquet",
+        errors="<results>/{volume}/{track}/errors.csv",
+    output:
+        splits=report(
+            "<results>/{volume}/{track}/figures/splits.png",
+            category="Worst errors",
+            labels={"volume": "{volume}", "track": "{track}", "kind": "splits"},
+            caption="../report/errors.rst",
+        ),
+        merges=report(
+            "<results>/{volume}/{track}/figures/merges.png",
+            category="Worst errors",
+            labels={"volume": "{volume}", "track": "{track}", "kind": "merges"},
+            caption="../report/errors.rst",
+        ),
+    log:
+        "<logs>/figure_errors/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/figure_errors/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.error_pictures"),
+        figure="errors",
+    script:
+        "../scripts/figure.py"
+
+
+rule figure_shapes:
+    """Show the largest segments of a test volume in 3D, beside the truth."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        truth="<results>/{volume}/truth.zarr",
+        fragments="<results>/{volume}/{track}/fragments.zarr",
+        lut="<results>/{volume}/{track}/luts/chosen.parquet",
+    output:
+        png=report(
+            "<results>/{volume}/{track}/figures/shapes.png",
+            category="Largest objects in 3D",
+            labels={"volume": "{volume}", "track": "{track}"},
+            caption="../report/shapes.rst",
+        ),
+    log:
+        "<logs>/figure_shapes/{volume}.{track}.log",
+    benchmark:
+        "<benchmarks>/figure_shapes/{volume}.{track}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.shapes"),
+        figure="shapes",
+    script:
+        "../scripts/figure.py"
+
+
+rule show_side_by_side:
+    """Write sections of a test volume, its truth and every track's segmentation, to zoom into side by side."""
+    input:
+        raw="<results>/{volume}/raw.zarr",
+        truth="<results>/{volume}/truth.zarr",
+        fragments=expand("<results>/{{volume}}/{track}/fragments.zarr", track=TRACKS),
+        luts=expand("<results>/{{volume}}/{track}/luts/chosen.parquet", track=TRACKS),
+    output:
+        directory=report(
+            directory("<results>/{volume}/figures/side_by_side"),
+            patterns=["section_{section,[0-9]+}_{pane}.png"],
+            category="Side by side",
+            labels={"volume": "{volume}", "section": "{section}", "picture": "{pane}"},
+            caption="../report/side_by_side.rst",
+        ),
+    log:
+        "<logs>/show_side_by_side/{volume}.log",
+    benchmark:
+        "<benchmarks>/show_side_by_side/{volume}.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.side_by_side"),
+        tracks=TRACKS,
+    script:
+        "../scripts/show_side_by_side.py"
+
+
+rule figure_scores:
+    """Draw the VOI of every threshold, track and volume."""
+    input:
+        unpack(once_chosen({name: GATHERED[name] for name in ("scores", "best")})),
+    output:
+        png=report(
+            "<results>/charts/scores.png",
+            category="Scores",
+            labels={"picture": "VOI of every track"},
+            caption="../report/chart_scores.rst",
+        ),
+    log:
+        "<logs>/figure_scores/run.log",
+    benchmark:
+        "<benchmarks>/figure_scores/run.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.charts"),
+        figure="scores",
+    script:
+        "../scripts/chart.py"
+
+
+rule figure_losses:
+    """Draw the losses of all nets that the run has trained."""
+    input:
+        losses=GATHERED["losses"],
+    output:
+        png=report(
+            "<results>/charts/losses.png",
+            category="Training",
+            labels={"picture": "losses of every net"},
+            caption="../report/chart_losses.rst",
+        ),
+    log:
+        "<logs>/figure_losses/run.log",
+    benchmark:
+        "<benchmarks>/figure_losses/run.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.charts"),
+        figure="losses",
+        nets=NETS,
+    script:
+        "../scripts/chart.py"
+
+
+rule figure_resources:
+    """Draw time and memory of every rule, once all else is made."""
+    input:
+        unpack(once_chosen(GATHERED)),
+    output:
+        png=report(
+            "<results>/charts/resources.png",
+            category="Time and memory",
+            labels={"picture": "time and memory of every rule"},
+            caption="../report/chart_resources.rst",
+        ),
+    log:
+        "<logs>/figure_resources/run.log",
+    benchmark:
+        "<benchmarks>/figure_resources/run.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=code_hash("stages.charts"),
+        figure="resources",
+        benchmarks=workflow.pathvars.apply("<benchmarks>"),
+    script:
+        "../scripts/chart.py"
+
+
 rule write_report:
     """Gather scores, pictures, losses, costs and settings in one page that needs no network."""
     input:
@@ -206,7 +393,7 @@ rule write_report:
         code=code_hash("stages.reporting"),
         config=config,
         nets=NETS,
-        captions={name: caption(name) for name in [*FIGURES, "losses"]},
+        captions={name: caption(name) for name in [*FIGURES, "snapshots", *(f"chart_{chart}" for chart in CHARTS)]},
         benchmarks=workflow.pathvars.apply("<benchmarks>"),
     script:
         "../scripts/write_report.py"

@@ -8,7 +8,12 @@ rule train_2d:
     output:
         checkpoint="<results>/nets/{net}/checkpoint.pt",
         losses="<results>/nets/{net}/losses.csv",
-        snapshots="<results>/nets/{net}/snapshots.png",
+        snapshots=report(
+            "<results>/nets/{net}/snapshots.png",
+            category="Training",
+            labels={"net": "{net}", "picture": "sample"},
+            caption="../report/snapshots.rst",
+        ),
         tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
         "<logs>/train_2d/{net}.log",
@@ -38,7 +43,12 @@ rule train_2d_to_3d:
     output:
         checkpoint="<results>/nets/{net}/checkpoint.pt",
         losses="<results>/nets/{net}/losses.csv",
-        snapshots="<results>/nets/{net}/snapshots.png",
+        snapshots=report(
+            "<results>/nets/{net}/snapshots.png",
+            category="Training",
+            labels={"net": "{net}", "picture": "sample"},
+            caption="../report/snapshots.rst",
+        ),
         tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
         "<logs>/train_2d_to_3d/{net}.log",
@@ -74,7 +84,12 @@ rule train_3d_baseline:
     output:
         checkpoint="<results>/nets/{net}/checkpoint.pt",
         losses="<results>/nets/{net}/losses.csv",
-        snapshots="<results>/nets/{net}/snapshots.png",
+        snapshots=report(
+            "<results>/nets/{net}/snapshots.png",
+            category="Training",
+            labels={"net": "{net}", "picture": "sample"},
+            caption="../report/snapshots.rst",
+        ),
         tensorboard=directory("<results>/nets/{net}/tensorboard"),
     log:
         "<logs>/train_3d_baseline/{net}.log",

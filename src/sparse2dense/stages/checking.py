@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse2dense.errors import InputError
+from sparse2dense.stages.consistency import voxel_size_problems
 from sparse2dense.stages.importing import ImportPlan, check_source, plan_import
 from sparse2dense.stages.orienting import orientation_problems
 from sparse2dense.stages.reusing import local_problems
@@ -40,6 +41,7 @@ def input_problems(config: Mapping[str, Any]) -> tuple[list[InputError], dict[st
             found[name] = {"role": volume["role"], **image, "labels": labels}
             problems += section_problems(name, volume, image, labels.get(annotated_kind(volume)))
             problems += offset_problems(name, config["nets"], image["shape"])
+    problems += voxel_size_problems(config, {name: facts["voxel_size"] for name, facts in found.items()})
     return problems + local_problems(config["nets"], found), found
 
 

@@ -94,12 +94,14 @@ def match_labels(segmentation: np.ndarray, truth: np.ndarray) -> Matching:
 
 
 def matched_colours(segmentation: np.ndarray, matching: Matching) -> np.ndarray:
-    """RGB of segments in the colour of the truth object each stands for, else in a colour of its own."""
-    places = np.searchsorted(matching.segments, segmentation)
+    """RGB of segments in the colour of the truth object each stands for; those that stand for none have their own."""
+    ids = np.unique(segmentation)
+    known = np.isin(ids, matching.segments)
+    partner = np.zeros(len(ids), np.uint64)
+    partner[known] = matching.partner[np.searchsorted(matching.segments, ids[known])]
     # ~id is another id, so that a segment without partner doesn't wear the colour of the truth object of its number
-    alone = np.where(matching.segments == 0, np.uint64(0), ~matching.segments.astype(np.uint64))
-    shown = np.where(matching.partner == 0, alone, matching.partner.astype(np.uint64))
-    return label_colours(shown[places])
+    alone = np.where(ids == 0, np.uint64(0), ~ids.astype(np.uint64))
+    return label_colours(np.where(partner == 0, alone, partner)[np.searchsorted(ids, segmentation)])
 
 
 def disagreement(segmentation: np.ndarray, truth: np.ndarray, matching: Matching) -> dict[str, np.ndarray]:

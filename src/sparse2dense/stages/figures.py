@@ -20,7 +20,17 @@ from sparse2dense.stages.colours import (
     match_labels,
     matched_colours,
 )
-from sparse2dense.stages.pictures import Plane, Row, choose_planes, montage, outlined, read_plane, tinted, traced
+from sparse2dense.stages.pictures import (
+    Plane,
+    Row,
+    choose_planes,
+    grey_pictures,
+    montage,
+    outlined,
+    read_plane,
+    tinted,
+    traced,
+)
 from sparse2dense.volumes.volume import Volume, open_volume
 
 __all__ = [
@@ -54,7 +64,7 @@ def figure_prediction(
     """
     grid = open_volume(raw)
     planes = choose_planes(grid, sections, cross=False)
-    columns: list[list[np.ndarray | None]] = [list(_grey(grid, planes))]
+    columns: list[list[np.ndarray | None]] = [list(grey_pictures(grid, planes))]
     titles = ["raw"]
     if stacked_affinities is not None:
         affinities = open_volume(stacked_affinities)
@@ -81,14 +91,14 @@ def figure_affinities(raw: Path, affinities: Path, output: Path, sections: Seque
     values = [_fractions(read_plane(predicted, grid, plane))[nearest] for plane in planes]
     titles = ["raw", "affinities: red z, green y, blue x", "lowest of the three: boundaries are dark"]
     colours, lowest = [_rgb(value) for value in values], [value.min(axis=0) for value in values]
-    montage(_rows(planes, _grey(grid, planes), colours, lowest), titles, output)
+    montage(_rows(planes, grey_pictures(grid, planes), colours, lowest), titles, output)
 
 
 def figure_fragments(raw: Path, fragments: Path, output: Path, sections: Sequence[int] | int = 3) -> None:
     """Show the fragments beside and over raw, on some sections and one xz cut; the same id has the same colour."""
     grid, volume = open_volume(raw), open_volume(fragments)
     planes = choose_planes(grid, sections)
-    greys, labels = _grey(grid, planes), [read_plane(volume, grid, plane) for plane in planes]
+    greys, labels = grey_pictures(grid, planes), [read_plane(volume, grid, plane) for plane in planes]
     coloured = [outlined(label_colours(ids), ids) for ids in labels]
     over = [traced(ids, grey) for ids, grey in zip(labels, greys, strict=True)]
     counts = " / ".join(str(_count(ids)) for ids in labels)
@@ -107,7 +117,7 @@ def figure_segmentation(
     """
     grid, volume = open_volume(raw), open_volume(segmentation)
     planes = choose_planes(grid, sections)
-    greys, labels = _grey(grid, planes), [read_plane(volume, grid, plane) for plane in planes]
+    greys, labels = grey_pictures(grid, planes), [read_plane(volume, grid, plane) for plane in planes]
     if truth is None:
         coloured = [outlined(label_colours(ids), ids) for ids in labels]
         over = [traced(ids, grey) for ids, grey in zip(labels, greys, strict=True)]
@@ -145,7 +155,7 @@ def figure_annotation(raw: Path, labels: Path, mask: Path, output: Path, section
         sections = [grid.shape[-3] // 2]
     picked = [sections[i] for i in np.linspace(0, len(sections) - 1, min(PAINTED_SECTIONS, len(sections))).astype(int)]
     planes = choose_planes(grid, picked, cross=False)
-    greys = _grey(grid, planes)
+    greys = grey_pictures(grid, planes)
     pictures, counts = [], []
     for grey, plane in zip(greys, planes, strict=True):
         ids, known = read_plane(painted, grid, plane), read_plane(speaks, grid, plane)
@@ -171,7 +181,7 @@ def figure_pseudo_truth(
     """
     grid, before, after = open_volume(raw), open_volume(segmentation), open_volume(pseudo_truth)
     planes = choose_planes(grid, sections)
-    greys = _grey(grid, planes)
+    greys = grey_pictures(grid, planes)
     columns: list[list[np.ndarray]] = [greys, [], [], []]
     seen = np.zeros(2, int)
     for grey, plane in zip(greys, planes, strict=True):
@@ -200,7 +210,7 @@ def figure_paint_next(raw: Path, affinities: Path, suggestions: Path, output: Pa
     first = table[table["volume"] == volume].groupby("kind", sort=False).head(SUGGESTIONS)
     planes = [_suggested_plane(grid, row) for row in first.to_dict("records")]
     planes = planes or choose_planes(grid, 1, cross=False)
-    greys, values = _grey(grid, planes), [read_plane(predicted, grid, plane) for plane in planes]
+    greys, values = grey_pictures(grid, planes), [read_plane(predicted, grid, plane) for plane in planes]
     entropy = [binary_entropy(value) for value in values]
     # never more than that share, and no voxel of which the net is sure, even where hardly any are unsure
     above = max(float(np.quantile(np.concatenate([bits.ravel() for bits in entropy]), 1 - UNSURE)), 0.01)
@@ -223,14 +233,6 @@ def _suggested_plane(grid: Volume, row: dict[Any, Any]) -> Plane:
 
 def _rows(planes: Sequence[Plane], *columns: Sequence[np.ndarray | None]) -> list[Row]:
     return [Row(plane.name, plane.size, pictures) for plane, *pictures in zip(planes, *columns, strict=True)]
-
-
-def _grey(grid: Volume, planes: Sequence[Plane]) -> list[np.ndarray]:
-    """Raw in 0..1, stretched between its 1st and 99th percentile over all planes shown; constant raw is 0."""
-    values = [read_plane(grid, grid, plane).astype(np.float32) for plane in planes]
-    low, high = np.percentile(np.concatenate([value.ravel() for value in values]), (1, 99))
-    # 32 shades are enough beside colours, and noise in fewer shades makes a much smaller file
-    return [np.rint(np.clip((v - low) / max(high - low, 1e-9), 0, 1) * 31).astype(np.float32) / 31 for v in values]
 
 
 def _fractions(values: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from sparse2dense.errors import InputError
+from sparse2dense.ops.overlaps import look_up
 from sparse2dense.stages.colours import ORANGE
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.volume import Volume
@@ -29,10 +30,13 @@ __all__ = [
     "Plane",
     "Row",
     "choose_planes",
+    "grey_pictures",
     "montage",
     "outlined",
     "read_plane",
+    "read_segments",
     "save_png",
+    "stretched",
     "style",
     "tinted",
     "traced",
@@ -124,6 +128,24 @@ def read_plane(volume: Volume, grid: Volume, plane: Plane) -> np.ndarray:
     shift = np.rint((offset - np.asarray(grid.offset[-3:], float)) / size).astype(int)
     box = tuple(slice(s.start - int(d), s.stop - int(d)) for s, d in zip(plane.box, shift, strict=True))
     return volume.read(box, mode="constant").squeeze(axis=plane.axis - 3)
+
+
+def read_segments(fragments: Volume, lut: tuple[np.ndarray, np.ndarray], grid: Volume, plane: Plane) -> np.ndarray:
+    """The segments (uint64) in a plane of `grid`, from `fragments` and the segment of each (fragments, segments)."""
+    return look_up(read_plane(fragments, grid, plane).astype(np.uint64), *lut)
+
+
+def grey_pictures(grid: Volume, planes: Sequence[Plane]) -> list[np.ndarray]:
+    """Raw in 0..1, stretched between its 1st and 99th percentile over all planes shown; constant raw is 0."""
+    return stretched([read_plane(grid, grid, plane) for plane in planes])
+
+
+def stretched(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Pictures in 0..1, stretched between the 1st and 99th percentile of all of them; constant ones are 0."""
+    values = [picture.astype(np.float32) for picture in pictures]
+    low, high = np.percentile(np.concatenate([value.ravel() for value in values]), (1, 99))
+    # 32 shades are enough beside colours, and noise in fewer shades makes a much smaller file
+    return [np.rint(np.clip((v - low) / max(high - low, 1e-9), 0, 1) * 31).astype(np.float32) / 31 for v in values]
 
 
 def outlined(colours: np.ndarray, labels: np.ndarray, grey: np.ndarray | None = None, alpha: float = 0.5) -> np.ndarray:

@@ -12,6 +12,7 @@ from sparse2dense.stages.charts import CONVENTIONS, sorted_tracks
 from sparse2dense.stages.rounds import round_of
 
 __all__ = [
+    "SECONDS_PER_OUTLINE",
     "annotation_efforts",
     "filter_tables",
     "rows_of",
@@ -25,6 +26,8 @@ __all__ = [
 
 WORST = 5
 """How many splits, and how many merges, of a track are shown."""
+SECONDS_PER_OUTLINE = 30
+"""What painting one object in one section is taken to cost: an assumption, which the page tells with the estimate."""
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -113,15 +116,22 @@ def skeleton_rows(table: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> 
 
 
 def annotation_efforts(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """Per annotated volume: sections, objects and voxels painted, from `annotation.csv` and `annotation.json`."""
+    """Per annotated volume: sections, objects and voxels painted, from `annotation.csv` and `annotation.json`.
+
+    `outlines` counts every object once in every section that it is in, and `minutes` is what painting them would take
+    at `SECONDS_PER_OUTLINE`; both are None where no table says which objects there are.
+    """
     efforts: dict[str, dict[str, Any]] = {}
+    nothing = dict.fromkeys(("sections", "objects", "voxels", "outlines", "minutes"))
     for file in sorted(files, key=lambda path: path.suffix):
-        effort = efforts.setdefault(file.parent.name, {"sections": None, "objects": None, "voxels": None, "rows": []})
+        effort = efforts.setdefault(file.parent.name, {**nothing, "rows": []})
         if file.suffix == ".csv":
             table = pd.read_csv(file)
             effort["rows"] = rows_of(table)
             effort["objects"] = len(table)
             effort["voxels"] = int(table["voxels"].sum())
+            effort["outlines"] = int(table["sections"].sum())
+            effort["minutes"] = effort["outlines"] * SECONDS_PER_OUTLINE / 60
         else:
             for key, value in json.loads(file.read_text()).items():
                 if key in ("sections", "objects", "voxels"):

@@ -1,12 +1,9 @@
 """The report of a run: one HTML page that needs no network, made from the tables and pictures of its stages."""
 
-import base64
-import io
 import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from PIL import Image
 
 from sparse2dense.errors import InputError
 from sparse2dense.stages.charts import (
@@ -35,7 +31,10 @@ from sparse2dense.stages.charts import (
     sorted_tracks,
 )
 from sparse2dense.stages.colours import track_style
+from sparse2dense.stages.methods import methods_paragraph
+from sparse2dense.stages.report_pictures import FIGURE_SECTIONS, Figure, compared, embed
 from sparse2dense.stages.report_tables import (
+    SECONDS_PER_OUTLINE,
     annotation_efforts,
     filter_tables,
     rows_of,
@@ -47,41 +46,16 @@ from sparse2dense.stages.report_tables import (
     worst_errors,
 )
 from sparse2dense.stages.rounds import round_gains
+from sparse2dense.stages.side_by_side import LISTED
 from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.provenance import plain
 from sparse2dense.volumes.provenance import provenance as make_provenance
 
-__all__ = ["FIGURE_SECTIONS", "write_report"]
+__all__ = ["write_report"]
 
 log = logging.getLogger(__name__)
 
-PICTURE_BYTES = 14_000_000  # base64 makes 4/3 of it, and the page stays under 20 MB
-FIGURE_SECTIONS = {
-    "segmentation": "Best segmentation",
-    "annotation": "Annotation",
-    "paint_next": "Where to paint next",
-    "prediction": "2D prediction",
-    "affinities": "3D affinities",
-    "fragments": "Fragments",
-    "pseudo_truth": "Pseudo ground truth",
-    "scores": "Scores",
-    "losses": "Training",
-    "resources": "Time and memory",
-}
 MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚"}
-Figure = tuple[str, str, Path]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as it stands in the page; the foremost are shown, the others can be opened."""
-
-    title: str
-    caption: str
-    foremost: bool
-    source: str  # a data URI
-    width: int
-    height: int
 
 
 def write_report(
@@ -99,6 +73,7 @@ def write_report(
     errors: Sequence[Path] = (),
     skeletons: Sequence[Path] = (),
     suggestions: Sequence[Path] = (),
+    panes: Sequence[Path] = (),
     reused: Mapping[str, Path] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
@@ -129,6 +104,8 @@ def write_report(
         `skeleton_scores.csv` of every track of the test volumes that have skeletons.
     suggestions
         `paint_next.csv`, if there is one.
+    panes
+        Directories that `side_by_side.write_panes` leaves, as `<volume>/figures/side_by_side`.
     reused
         Name of each net that was trained elsewhere, and its `reused.json`.
     provenance
@@ -137,8 +114,9 @@ def write_report(
     Whatever is empty leaves a section that says so. Raises InputError for an unknown section or a missing file.
     """
     tables = [*scores, *best, *losses.values(), *annotation, *benchmarks, *pseudo_truth, *errors, *skeletons]
-    tables += suggestions
+    tables += [*suggestions, *(directory / LISTED for directory in panes)]
     taken = dict(reused or {})
+    record = provenance or make_provenance("report", config, {})
     check_files([*tables, *taken.values()], figures)
     table, records, by_skeletons = read_scores(scores), read_best(best), read_skeleton_scores(skeletons)
     environment = Environment(
@@ -149,13 +127,17 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters.update(bits=bits, change=change, code=code, count=count, duration=duration)
+    summaries, efforts = summarise(table, records, config), annotation_efforts(annotation)
+    training, filters = loss_charts(losses), filter_tables(pseudo_truth)
+    steps = {chart["net"]: chart["steps"] for chart in training if chart["steps"] is not None}
     page = environment.get_template("page.html.j2").render(
         run=run,
         style=Markup(environment.get_template("style.css").render()),
         behaviour=Markup(environment.get_template("page.js").render()),
-        summaries=summarise(table, records, config),
+        summaries=summaries,
         rounds=round_gains(records, roles(config)),
-        efforts=annotation_efforts(annotation),
+        efforts=efforts,
+        seconds_per_outline=SECONDS_PER_OUTLINE,
         suggestions=suggestion_tables(suggestions),
         score_charts=score_charts(table, records),
         score_rows=score_rows(table, records),
@@ -163,15 +145,19 @@ def write_report(
         skeleton_rows=skeleton_rows(by_skeletons, records),
         looks=track_looks({*table["track"], *by_skeletons["track"], *(record["track"] for record in records)}),
         errors=worst_errors(errors),
+        compared=compared(panes),
         figures=embed(figures, {name for name, role in roles(config).items() if role == "test"}),
-        loss_charts=loss_charts(losses),
+        loss_charts=training,
         reused=[{"net": net, **json.loads(file.read_text())} for net, file in taken.items()],
-        filters=filter_tables(pseudo_truth),
+        filters=filters,
         rules=with_parts(rules_by_cost(read_benchmarks(benchmarks)), ("seconds", "peak_mb")),
         jobs=rows_of(read_benchmarks(benchmarks)),
         config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
         border=(config.get("evaluate") or {}).get("border"),
-        provenance=provenance or make_provenance("report", config, {}),
+        methods=methods_paragraph(
+            config, efforts=efforts, filters=filters, summaries=summaries, steps=steps, provenance=record
+        ),
+        provenance=record,
     )
     with atomic_file(output) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
@@ -301,36 +287,3 @@ def loss_charts(losses: Mapping[str, Path]) -> list[dict[str, Any]]:
 def roles(config: Mapping[str, Any]) -> dict[str, str]:
     """The role of every volume by name."""
     return {name: volume.get("role") for name, volume in (config.get("volumes") or {}).items()}
-
-
-def embed(figures: Mapping[str, Sequence[Figure]], tests: set[str]) -> dict[str, list[Picture]]:
-    """The pictures of every section as data URIs, made smaller where all together would make the page too large.
-
-    Pictures in directories of the volumes `tests` are the foremost; in a section without any, all are.
-    """
-    files = [figure[2] for group in figures.values() for figure in group]
-    total = sum(file.stat().st_size for file in files)
-    share = PICTURE_BYTES // len(files) if total > PICTURE_BYTES else total
-    embedded = {}
-    for section in FIGURE_SECTIONS:
-        group = figures.get(section, ())
-        tested = [bool(tests & set(file.parts)) for _, _, file in group]
-        embedded[section] = [
-            Picture(title, caption, first or not any(tested), *data_uri(file, share))
-            for (title, caption, file), first in zip(group, tested, strict=True)
-        ]
-    return embedded
-
-
-def data_uri(file: Path, limit: int) -> tuple[str, int, int]:
-    """A picture as data URI with its width and height in pixels; a file above `limit` bytes becomes a smaller JPEG."""
-    content, kind = file.read_bytes(), "png"
-    with Image.open(io.BytesIO(content)) as opened:
-        picture = opened.convert("RGB") if len(content) > limit else opened.copy()
-    while len(content) > limit and min(picture.size) > 32:
-        buffer = io.BytesIO()
-        picture.save(buffer, format="jpeg", quality=80)
-        content, kind = buffer.getvalue(), "jpeg"
-        if len(content) > limit:
-            picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}", picture.width, picture.height

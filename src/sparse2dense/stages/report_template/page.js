@@ -72,6 +72,104 @@ enlarged.addEventListener("click", (event) => {
   }
 });
 
+for (const button of document.querySelectorAll("button.copy")) {
+  const text = document.getElementById(button.dataset.of);
+  const said = button.parentElement.querySelector(".copied");
+  button.addEventListener("click", async () => {
+    // A page opened as a file may not write to the clipboard everywhere: then the text is selected for Ctrl-C.
+    window.getSelection().selectAllChildren(text);
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      said.textContent = "Copied.";
+    } catch {
+      said.textContent = "Selected: copy it with Ctrl-C.";
+    }
+  });
+}
+
+// Pictures side by side share one view: how much larger, and where the left upper corner of the picture lies in its pane.
+for (const group of document.querySelectorAll(".compare")) {
+  const images = [...group.querySelectorAll(".pane img")];
+  const sets = [...group.querySelectorAll(".panes")];
+  const output = group.querySelector("output");
+  const select = group.querySelector("select");
+  const view = { scale: 1, x: 0, y: 0 };
+
+  const show = () => {
+    for (const axis of ["x", "y"]) view[axis] = Math.min(0, Math.max(1 - view.scale, view[axis]));
+    for (const image of images) {
+      image.style.transform = `translate(${100 * view.x}%, ${100 * view.y}%) scale(${view.scale})`;
+      image.parentElement.classList.toggle("near", view.scale > 1);
+    }
+    output.textContent = `${Math.round(10 * view.scale) / 10}×`;
+  };
+  const zoom = (factor, x = 0.5, y = 0.5) => {
+    const scale = factor === 0 ? 1 : Math.min(16, Math.max(1, view.scale * factor));
+    view.x = x - ((x - view.x) * scale) / view.scale;
+    view.y = y - ((y - view.y) * scale) / view.scale;
+    view.scale = scale;
+    show();
+  };
+  const place = (event, pane) => {
+    const box = pane.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  };
+  const choose = () => {
+    for (const set of sets) set.hidden = set.dataset.section !== select.value;
+  };
+
+  for (const button of group.querySelectorAll("button")) {
+    button.addEventListener("click", () => zoom(Number(button.dataset.zoom)));
+  }
+  select.addEventListener("change", choose);
+  choose();
+  const step = 0.1;
+  const keys = {
+    "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), "0": () => zoom(0),
+    ArrowLeft: () => (view.x += step), ArrowRight: () => (view.x -= step),
+    ArrowUp: () => (view.y += step), ArrowDown: () => (view.y -= step),
+  };
+  group.addEventListener("keydown", (event) => {
+    const arrow = event.key.startsWith("Arrow");
+    // at full size arrows scroll the page, and in the list they choose a section
+    if (event.target === select || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
+    if (arrow && view.scale === 1) return;
+    event.preventDefault();
+    keys[event.key]();
+    show();
+  });
+
+  for (const pane of group.querySelectorAll(".pane")) {
+    const held = new Map();
+    pane.addEventListener("pointerdown", (event) => {
+      pane.setPointerCapture(event.pointerId);
+      held.set(event.pointerId, place(event, pane));
+    });
+    pane.addEventListener("pointermove", (event) => {
+      const before = held.get(event.pointerId);
+      if (!before) return;
+      const now = place(event, pane);
+      const other = [...held].find(([id]) => id !== event.pointerId);
+      if (other) {
+        const apart = (point) => Math.hypot(point[0] - other[1][0], point[1] - other[1][1]);
+        if (apart(before) > 0) zoom(apart(now) / apart(before), (now[0] + other[1][0]) / 2, (now[1] + other[1][1]) / 2);
+      } else {
+        view.x += now[0] - before[0];
+        view.y += now[1] - before[1];
+        show();
+      }
+      held.set(event.pointerId, now);
+    });
+    for (const end of ["pointerup", "pointercancel"]) pane.addEventListener(end, (event) => held.delete(event.pointerId));
+    pane.addEventListener("dblclick", (event) => zoom(view.scale < 8 ? 2 : 0, ...place(event, pane)));
+    pane.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey) return;
+      event.preventDefault();
+      zoom(Math.exp(-event.deltaY / 300), ...place(event, pane));
+    }, { passive: false });
+  }
+}
+
 const contents = document.querySelector("nav details");
 if (window.matchMedia("(max-width: 63.9rem)").matches) contents.open = false;
 contents.addEventListener("click", (event) => {
