@@ -81,10 +81,12 @@ def browser(link: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
     options.page_load_strategy = "none"  # a page drawn without a GPU may take minutes, and is waited for below
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
-    driver.get(link)
-    until(driver, f"return window.viewer !== undefined && (() => {{{LOADED}}})();")
-    yield driver
-    driver.quit()
+    try:
+        driver.get(link)
+        until(driver, f"return window.viewer !== undefined && (() => {{{LOADED}}})();")
+        yield driver
+    finally:
+        driver.quit()
 
 
 def until(browser: Any, script: str) -> None:
