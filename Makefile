@@ -3,6 +3,7 @@
 # make lint        style of Python and Snakemake files, types
 # make benchmark   speed and quality against peers
 # make benchmark-peers  installs those peers that need old packages into an environment of their own
+# make view        installs what `sparse2dense view --offline` needs besides
 # make clean       removes what tools left behind, never results
 # make lock        pins the newest versions that pyproject.toml allows
 PYTHON ?= python3
@@ -11,7 +12,7 @@ CORES ?= all
 
 PEERS := benchmarks/peers/.venv
 
-.PHONY: run test lint benchmark benchmark-peers clean lock
+.PHONY: run test lint benchmark benchmark-peers view clean lock
 
 run: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -32,16 +33,22 @@ benchmark: .venv/installed
 
 benchmark-peers: $(PEERS)/installed
 
+view: .venv/view
+
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path "*/.venv/*" -prune -exec rm -rf {} +
 
 # A half-installed environment has no `installed` and is made anew.
-.venv/installed: requirements.lock
+.venv/installed: requirements.lock pyproject.toml
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
+	touch $@
+
+.venv/view: .venv/installed requirements-view.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements-view.lock
 	touch $@
 
 $(PEERS)/installed: benchmarks/peers/requirements.lock
