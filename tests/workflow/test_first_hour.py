@@ -32,8 +32,8 @@ def test_from_two_stacks_to_a_plan_of_everything(
     snakemake(tmp_path, "check", configfiles=mine)
     assert main(["status"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("results/mine: finished, 1 of 1 steps")
-    assert "\ncheck  1" in told
+    assert told.startswith("results/mine: finished, 2 of 2 steps")
+    assert "\nwrite_check  1" in told
     rules = {job.rule for job in planned(snakemake(tmp_path, "--dry-run", configfiles=mine))}
     assert {"train_2d", "train_2d_to_3d", "train_3d_bootstrapped", "write_report"} <= rules
     assert "train_3d_baseline" not in rules
