@@ -81,7 +81,8 @@ def test_test_volume_trains_nothing(jobs: list[Job]) -> None:
             assert not any("/held_out/" in path for path in job.inputs), job
         if "results/tiny/held_out/truth.zarr" in job.inputs:
             readers.add(job.rule)
-    assert readers == {"count_overlaps", "make_skeletons", "rank_errors", "figure_segmentation"}
+    pictures = {"figure_segmentation", "figure_errors", "figure_shapes", "figure_side_by_side"}
+    assert readers == {"count_overlaps", "make_skeletons", "rank_errors", *pictures}
 
 
 def test_roles_decide_what_is_made_of_a_volume(jobs: list[Job]) -> None:

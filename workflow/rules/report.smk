@@ -213,9 +213,8 @@ rule figure_errors:
         runtime=growing(30),
     params:
         code=code_hash("stages.error_pictures"),
-        figure="errors",
     script:
-        "../scripts/figure.py"
+        "../scripts/figure_errors.py"
 
 
 rule figure_shapes:
@@ -244,12 +243,11 @@ rule figure_shapes:
         runtime=growing(30),
     params:
         code=code_hash("stages.shapes"),
-        figure="shapes",
     script:
-        "../scripts/figure.py"
+        "../scripts/figure_shapes.py"
 
 
-rule show_side_by_side:
+rule figure_side_by_side:
     """Write sections of a test volume, its truth and every track's segmentation, to zoom into side by side."""
     input:
         raw="<results>/{volume}/raw.zarr",
@@ -265,9 +263,9 @@ rule show_side_by_side:
             caption="../report/side_by_side.rst",
         ),
     log:
-        "<logs>/show_side_by_side/{volume}.log",
+        "<logs>/figure_side_by_side/{volume}.log",
     benchmark:
-        "<benchmarks>/show_side_by_side/{volume}.tsv"
+        "<benchmarks>/figure_side_by_side/{volume}.tsv"
     conda:
         "../../envs/sparse2dense.yaml"
     threads: 1
@@ -278,7 +276,7 @@ rule show_side_by_side:
         code=code_hash("stages.side_by_side"),
         tracks=TRACKS,
     script:
-        "../scripts/show_side_by_side.py"
+        "../scripts/figure_side_by_side.py"
 
 
 rule figure_scores:

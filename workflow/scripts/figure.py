@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparse2dense.stages import error_pictures, figures, shapes
+from sparse2dense.stages import figures
 from sparse2dense.stages.joblog import start_log
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 start_log(Path(snakemake.log[0]))
 paths = {name: Path(path) for name, path in snakemake.input.items() if isinstance(path, str)}
-output = Path(snakemake.output[0])
+output = Path(snakemake.output.png)
 match snakemake.params.figure:
     case "annotation":
         figures.figure_annotation(paths["raw"], paths["labels"], paths["mask"], output)
@@ -28,12 +28,6 @@ match snakemake.params.figure:
         figures.figure_pseudo_truth(
             paths["raw"], paths["segmentation"], paths["pseudo_truth"], output, counts=paths["counts"]
         )
-    case "errors":
-        outputs = {"split": Path(snakemake.output.splits), "merge": Path(snakemake.output.merges)}
-        inputs = [paths[name] for name in ("raw", "truth", "fragments", "lut", "errors")]
-        error_pictures.figure_errors(*inputs, outputs)
-    case "shapes":
-        shapes.figure_shapes(paths["raw"], paths["truth"], paths["fragments"], paths["lut"], output)
     case "paint_next":
         figures.figure_paint_next(
             paths["raw"], paths["affinities"], paths["suggestions"], output, volume=snakemake.wildcards.volume

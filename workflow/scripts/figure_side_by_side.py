@@ -1,4 +1,4 @@
-"""Write sections of a test volume side by side. Run by the rule `show_side_by_side`."""
+"""Write sections of a test volume side by side. Run by the rule `figure_side_by_side`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
