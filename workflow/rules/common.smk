@@ -23,7 +23,7 @@ from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
 
 # For envs/sparse2dense.post-deploy.sh, which Snakemake runs from a copy, in the directory of the run.
-os.environ["SPARSE2DENSE_SOURCE"] = str(workflow.basedir)
+os.environ.update(SPARSE2DENSE_SOURCE=str(workflow.basedir))
 
 SCHEMA = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
 GIVEN, REFUSED = with_checkpoints(config)
