@@ -112,7 +112,8 @@ def test_rules_declare_what_they_need(name: str, text: str) -> None:
 
 def test_code_of_a_rule_is_what_its_script_imports() -> None:
     """The hash that makes a rule run again covers the modules that its script runs."""
-    always = {"stages.joblog", "stages.scattering"}  # logs, and who computes which blocks: neither changes a result
+    # Logs, which of the GPUs, and who computes which blocks: none changes a result.
+    always = {"stages.joblog", "stages.gpus", "stages.scattering"}
     for name, text in jobs():
         script = ROOT / "workflow/scripts" / re.search(r"scripts/(\w+\.py)", text)[1]  # type: ignore[index]
         used = {

@@ -72,6 +72,7 @@ def test_local_runs_share_the_memory_of_the_machine(
 ) -> None:
     """On one machine jobs that need more together wait for each other; on a cluster its memory is no limit."""
     monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     profile = yte.process_yaml(PROFILE.read_text(), require_use_yte=True)
     assert profile["resources"] == {"gpu": 1, **({"mem_mb": machine_megabytes()} if here else {})}
     assert ("cores" in profile) == here

@@ -205,11 +205,47 @@ def test_gradients_are_clipped_to_the_norm(
     assert norm == pytest.approx(0.01, rel=1e-3) if clip else norm > 0.1
 
 
-def test_a_loss_that_runs_off_is_refused(tmp_path: Path) -> None:
-    """Weights that aren't numbers are never trained on, nor kept."""
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_loss_that_runs_off_is_refused(tmp_path: Path, clip: float | None) -> None:
+    """Weights that aren't numbers are never trained on, nor kept, and the message names the step."""
     with pytest.raises(InputError, match=r"the loss of step \d+ is"):
-        run(tmp_path / "net", learning_rate=1e30, clip=None, warmup=0)
+        run(tmp_path / "net", learning_rate=1e30, clip=clip, warmup=0)
     assert not (tmp_path / "net").exists()
+
+
+def test_a_gradient_that_is_not_finite_is_found_at_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clipping leaves it to the loss, which is looked at anyway."""
+    steps = 0
+    clip_gradients = Fabric.clip_gradients
+
+    def broken(self: Fabric, model: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            next(model.parameters()).grad.fill_(float("inf"))
+        return clip_gradients(self, model, *arguments, **options)
+
+    monkeypatch.setattr(Fabric, "clip_gradients", broken)
+    with pytest.raises(InputError, match="the loss of step 4 is nan"):
+        run(tmp_path / "net", clip=1.0)
+
+
+def test_batches_lie_where_a_gpu_fetches_them_if_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinned for the training's own batches on a GPU; elsewhere that would only cost time."""
+    seen = []
+    to_device = Fabric.to_device
+
+    def watched(self: Fabric, batch: Any) -> Any:
+        if isinstance(batch, dict):  # and not a net
+            seen.append((self.device.type == "cuda", batch["input"].is_pinned()))
+        return to_device(self, batch)
+
+    monkeypatch.setattr(Fabric, "to_device", watched)
+    run(tmp_path / "net", iterations=2, validate_every=2)
+    assert len(seen) == 3
+    assert all(pinned == gpu for gpu, pinned in seen[:2])
 
 
 def test_learning_rate_follows_its_schedule(tmp_path: Path, ended: dict[str, SimpleNamespace]) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparse2dense.stages.gpus import take_gpu
 from sparse2dense.stages.joblog import start_log
 from sparse2dense.stages.trainer import TrainingOutputs
 from sparse2dense.stages.training import train_lift
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 if __name__ == "__main__":
     start_log(Path(snakemake.log[0]))
+    take_gpu(snakemake.resources.gpu)
     train_lift(
         TrainingOutputs(**{name: Path(path) for name, path in snakemake.output.items()}),
         settings=snakemake.params.net,

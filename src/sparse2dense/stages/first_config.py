@@ -20,6 +20,7 @@ from sparse2dense.ops.painting import REACH, PaintedSection, suggest_validation,
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema
 from sparse2dense.stages.consistency import RUN_FOLDERS
+from sparse2dense.stages.gpus import visible_gpus
 from sparse2dense.stages.memory import this_machine
 from sparse2dense.stages.surveying import Survey
 from sparse2dense.volumes.blockwise import atomic_file
@@ -172,12 +173,12 @@ def config_text(target: Path, found: Survey, settings: Mapping[str, Any], preset
 def _head(target: Path, found: Survey) -> Iterator[str]:
     """Yield what stands above the volumes."""
     cores = len(os.sched_getaffinity(0))
-    memory, gpus = this_machine(cores).megabytes / 1e3, len(list(Path("/dev").glob("nvidia[0-9]*")))
+    memory, gpus = this_machine(cores).megabytes / 1e3, len(visible_gpus())
     yield "# Written by `sparse2dense new` from what the files say. Read the lines marked CHECK, change what you like:"
     yield f"#   snakemake check --configfile {quote(str(target))}      what was found in the files; nothing is computed"
     yield f"#   snakemake --configfile {quote(str(target))}            everything"
     yield f"# Written on a machine with {cores} CPU cores, {gpus or 'no'} GPU and {memory:.0f} GB of memory. A run"
-    yield "# takes all cores and one GPU; with `--cores 4` fewer cores, with `--profile slurm` a cluster."
+    yield "# takes all cores and GPUs; with `--cores 4` fewer cores, with `--profile slurm` a cluster."
     for remark in found.remarks:
         yield f"# CHECK: {remark}"
     yield f"run: {flow(run_name(target))}     # results/<run>"

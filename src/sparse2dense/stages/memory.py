@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from sparse2dense.errors import InputError
@@ -14,6 +13,7 @@ from sparse2dense.ops.nearest import reach_in_voxels
 from sparse2dense.ops.regions import LAGS, TEXTURES
 from sparse2dense.ops.views import ORIENTATIONS
 from sparse2dense.stages.consistency import used_nets
+from sparse2dense.stages.gpus import visible_gpus
 from sparse2dense.stages.machine import machine_megabytes, memory_limit
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net
 from sparse2dense.stages.orienting import block_unit
@@ -78,11 +78,10 @@ class Allowance:
 
 def this_machine(threads: int) -> Allowance:
     """Return what a job with so many CPUs gets where it runs on this machine."""
-    gpu = any(Path("/dev").glob("nvidia[0-9]*"))
     origin, remedy = "the memory of this machine", "a machine with more memory"
     if memory_limit() is not None:
         origin, remedy = f"{origin}, or as much of it as may be used here", "more of it: a larger job or container"
-    return Allowance(threads, machine_megabytes(), gpu, origin, remedy)
+    return Allowance(threads, machine_megabytes(), bool(visible_gpus()), origin, remedy)
 
 
 @dataclass(frozen=True)

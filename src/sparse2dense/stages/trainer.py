@@ -131,7 +131,7 @@ def train(
         Progress(label, plan.iterations, done=run.step) as progress,
         SummaryWriter(folder / "tensorboard", purge_step=run.step + 1) as board,
     ):
-        for batch in run.awaited(_batches(samples, plan, run.step)):
+        for batch in run.awaited(_batches(samples, plan, run.step, fabric.device)):
             if run.out_of_time():
                 log.info("%s: stopped after %g minutes as configured", label, plan.minutes)
                 break
@@ -267,7 +267,7 @@ def _prepare(folder: Path, stamp: str) -> None:
     mark.write_text(stamp)
 
 
-def _batches(samples: Samples, plan: TrainingPlan, first: int) -> Iterator[dict[str, Any]]:
+def _batches(samples: Samples, plan: TrainingPlan, first: int, device: torch.device) -> Iterator[dict[str, Any]]:
     steps = _Steps(samples, plan.seed, first * plan.batch, plan.iterations * plan.batch)
     return iter(
         DataLoader(
@@ -277,6 +277,7 @@ def _batches(samples: Samples, plan: TrainingPlan, first: int) -> Iterator[dict[
             prefetch_factor=4 if plan.loaders else None,
             collate_fn=as_batch,
             worker_init_fn=_one_thread,
+            pin_memory=device.type == "cuda",  # a GPU fetches such batches by itself, while this process goes on
         )
     )
 
@@ -322,7 +323,8 @@ def _step(
     loss = batch_loss(model(batch["input"]), batch)
     fabric.backward(loss)
     if plan.clip is not None:
-        fabric.clip_gradients(model, optimiser, max_norm=plan.clip)
+        # Gradients that aren't finite make the next loss so: seen below, without a second wait for the device.
+        fabric.clip_gradients(model, optimiser, max_norm=plan.clip, error_if_nonfinite=False)
     optimiser.step()
     value, number = float(loss.detach()), run.step + 1
     if not isfinite(value):
