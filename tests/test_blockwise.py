@@ -16,8 +16,9 @@ import pytest
 
 from sparse2dense.errors import InputError
 from sparse2dense.volumes import blockwise
-from sparse2dense.volumes.blockwise import OVERLAPPED, BlockFailed, atomic_file, directory_output, run_blockwise
+from sparse2dense.volumes.blockwise import OVERLAPPED, BlockFailed, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
+from sparse2dense.volumes.replacing import atomic_file, directory_output
 from sparse2dense.volumes.volume import create_volume, open_volume
 
 TILES = blocks((7, 4, 5), (4, 4, 4))
@@ -325,8 +326,26 @@ def test_parts_share_the_blocks_and_a_last_job_only_finishes(tmp_path: Path) -> 
     assert run_blockwise(output, {}, create_folders, writer("x", log=log), tiles, label="test") == 0
     assert content(output) == {str(index): "x" for index in range(7)}
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
-    with pytest.raises(InputError, match="part 3 of 3"):
-        run_blockwise(output, {}, create_folders, writer("x"), tiles, label="test", part=(3, 3))
+    with pytest.raises(InputError, match="part 4 of 3"):
+        run_blockwise(output, {}, create_folders, writer("x"), tiles, label="test", part=(4, 3))
+
+
+def test_parts_under_another_key_are_not_thrown_away(tmp_path: Path) -> None:
+    """The last job neither does alone what its parts did otherwise, nor gathers some of it; its parts can."""
+    output = tmp_path / "out.zarr"
+
+    def run(key: int, part: tuple[int, int]) -> int:
+        return run_blockwise(output, {"code": key}, create_folders, writer(str(key)), TILES, label="test", part=part)
+
+    assert [run(1, (0, 2)), run(2, (1, 2))] == [2, 2]
+    for key in (1, 2, 3):
+        with pytest.raises(InputError, match=r"lacks blocks, but out\.zarr\.[\s\S]* was begun"):
+            run(key, (2, 2))
+    assert not output.exists()
+    assert run(2, (0, 2)) == 2
+    assert run(2, (2, 2)) == 0
+    assert content(output) == whole("2")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
 
 
 def test_what_a_part_left_out_is_computed_at_the_end(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from sparse2dense.ops.graph import RegionGraph, region_graph, scale_of
 from sparse2dense.ops.mutex_sweep import MutexSweep
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.segmenting import offsets_of
+from sparse2dense.stages.sourcecode import resume_key
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.graph_pieces import save_piece, sums_of_pieces
 from sparse2dense.volumes.grid import Block, blocks, clip, within
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
 from sparse2dense.volumes.sorted_pieces import pieces_beside
 from sparse2dense.volumes.tables import (
     BATCH,
@@ -101,7 +102,7 @@ def make_graph(
         rows = write_graph(graphs, paths[0], {"scale": scale, **settings, "provenance": record})
         log.info("%s: %d fragments, %d edges", output, *rows)
 
-    key = {"record": record, "inputs": [identity(path) for path in (affinities, fragments)]}
+    key = resume_key(__name__, record, (affinities, fragments))
     label = f"region graph {output.parent.name}"
     run_blockwise(
         output, key, create, work, tiles, label=label, workers=workers, quick=True, conclude=conclude, part=part

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.ops.row_sums import sum_rows
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["Piece", "SortedRows", "open_rows", "pieces_beside", "ranges", "save_rows", "summed_rows"]
 
