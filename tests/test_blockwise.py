@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import daisy
 import numpy as np
 import pytest
 
@@ -242,6 +244,36 @@ def test_a_failure_in_a_worker_carries_its_traceback_and_finished_blocks_stay(tm
     assert content(output) == whole("x")
 
 
+def test_workers_do_not_go_through_all_blocks_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker looks at no list of all blocks for each of its own; failures in other parts don't end this one."""
+    rounds = []
+
+    class Counted(list[Block]):
+        def __iter__(self) -> Iterator[Block]:
+            rounds.append(len(self))
+            return super().__iter__()
+
+    class Tickets:
+        def __init__(self) -> None:
+            self.waiting = [*range(len(TILES) - 1), None]
+
+        @contextmanager
+        def acquire_block(self) -> Iterator[Any]:
+            index = self.waiting.pop(0)
+            yield None if index is None else daisy.Block(daisy.Roi((0,), (9,)), *[daisy.Roi((index,), (1,))] * 2)
+
+    manifest = blockwise.Manifest([tmp_path / "out.zarr"], "stamp")
+    manifest.begin(create_folders)
+    try:
+        raise ValueError
+    except ValueError as error:
+        manifest.fail(TILES[-1], error)
+    monkeypatch.setattr(blockwise.daisy, "Client", Tickets)
+    blockwise.worker_loop(manifest, writer("x"), Counted(TILES[:-1]), os.getppid())()
+    assert manifest.done() == set(range(len(TILES) - 1))
+    assert len(rounds) <= 1
+
+
 def closure(work: Callable[..., None]) -> Callable[..., None]:
     return work
 
@@ -415,3 +447,13 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         file.write_text("whole")
     assert content(path.parent) == {"scores.csv": "whole"}
     shutil.rmtree(path.parent)
+
+
+def test_two_that_write_a_file_at_once_each_write_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    with atomic_file(path, shared=True) as one, atomic_file(path, shared=True) as other:
+        one.write_text("whole")
+        other.write_text("half")
+        assert one.read_text() == "whole" and one.suffix == other.suffix == ".npy"
+        other.write_text("whole")
+    assert content(tmp_path) == {"rows.npy": "whole"}

@@ -42,6 +42,8 @@ NEVER = 10 * 365 * 24 * 3600.0
 """Seconds; daisy's own limit of 600 s for a block would kill slow blocks."""
 PATIENCE = 3.0
 """Seconds of quick work that this process does alone: two workers, each 1.6 s in starting, would not end it sooner."""
+WATCHING = 50
+"""How much longer the progress rests than it takes to list the marks, which are many on a slow disk."""
 OVERLAPPED = 2
 """Blocks that a process without others works on at once, where it may: one is computed as others are on their way from
 and to the disk."""
@@ -122,14 +124,18 @@ class Manifest:
     def fail(self, block: Block, error: Exception) -> None:
         """Record why the block failed; to be called where `error` is handled."""
         refused = [error.problem, error.allowed, error.remedy] if isinstance(error, InputError) else None
-        with atomic_file(self.folder / "failed" / f"{block.index}.json") as file:
+        with atomic_file(self.folder / "failed" / f"{block.index}.json", shared=True) as file:
             file.write_text(json.dumps({"trace": traceback.format_exc(), "input_error": refused}))
+
+    def failures(self) -> set[int]:
+        """Return the indices of failed blocks, those of other parts too."""
+        stems = (Path(entry.name).stem for entry in os.scandir(self.folder / "failed"))
+        return {int(stem) for stem in stems if stem.isdigit()}
 
     def failed(self, blocks: Sequence[Block]) -> dict[int, dict[str, Any]]:
         """Return by index of the failed ones of `blocks` their traceback and the parts of an InputError, if any."""
-        indices = {block.index for block in blocks}
-        files = [file for file in (self.folder / "failed").glob("*.json") if file.stem.isdigit()]
-        return {int(file.stem): json.loads(file.read_text()) for file in files if int(file.stem) in indices}
+        indices = self.failures() & {block.index for block in blocks}
+        return {index: json.loads((self.folder / "failed" / f"{index}.json").read_text()) for index in indices}
 
     def forget_failures(self, blocks: Sequence[Block]) -> None:
         """Give failed blocks another chance."""
@@ -343,6 +349,7 @@ def compute_in_workers(manifest: Manifest, work: Work, left: Sequence[Block], pr
 
 def worker_loop(manifest: Manifest, work: Work, left: list[Block], parent: int) -> Callable[[], None]:
     """Return what each worker process runs: take blocks until there are none."""
+    indices = {block.index for block in left}  # once: there may be a hundred thousand
 
     def loop() -> None:
         end_with_parent(parent)
@@ -352,7 +359,7 @@ def worker_loop(manifest: Manifest, work: Work, left: list[Block], parent: int) 
                 if ticket is None:
                     return
                 block = left[ticket.write_roi.begin[0]]
-                if manifest.failed(left):
+                if not indices.isdisjoint(manifest.failures()):
                     continue
                 try:
                     work(manifest.partials, block)
@@ -381,9 +388,12 @@ def watched(manifest: Manifest, left: Sequence[Block], progress: Progress) -> It
     indices, before = {block.index for block in left}, progress.done
 
     def watch() -> None:
+        pause = 1.0
         while True:
-            last = ended.wait(1.0)
+            last = ended.wait(pause)
+            start = time.perf_counter()
             new = before + len(manifest.done() & indices) - progress.done
+            pause = max(1.0, WATCHING * (time.perf_counter() - start))
             if new > 0:
                 progress.advance(new)
             if last:

@@ -1,6 +1,7 @@
 """Files and folders that get their name whole: written under another one first, so a kill leaves nothing half-made."""
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,9 +54,17 @@ def directory_output(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path with the same suffix to write to; it becomes `path` at the end, and is removed on an error."""
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+def atomic_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Yield a path with the same suffix to write to; it becomes `path` at the end, and is removed on an error.
+
+    Parameters
+    ----------
+    shared
+        Another process may write the same file at the same time, as where a job is given out again while it still
+        runs. Each then has a draft of its own, which a kill leaves behind; else the next attempt overwrites it.
+    """
+    own = f".{uuid.uuid4().hex}" if shared else ""
+    partial = path.with_name(f"{path.stem}{own}.partial{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial

@@ -81,7 +81,7 @@ def save_rows(columns: Mapping[str, NDArray[Any]], folder: Path, table: str, ind
     rows = np.empty(len(next(iter(columns.values()))), types)
     for name, values in columns.items():
         rows[name] = values
-    with atomic_file(_file(folder, table, index)) as partial:
+    with atomic_file(_file(folder, table, index), shared=True) as partial:
         np.save(partial, rows)
 
 
