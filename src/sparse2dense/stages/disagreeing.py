@@ -189,7 +189,7 @@ def choose_agreeing(sweeps: Sequence[Path]) -> dict[str, Any]:
     least = f"{'a mean of ' if len(sweeps) > 1 else ''}{means[threshold]:.4f}"
     return {
         "threshold": float(threshold),
-        "reason": f"lowest disagreement with the long-range affinities, {least}, on {', '.join(volumes)}",
+        "reason": f"lowest disagreement with the affinities that reach farthest, {least}, on {', '.join(volumes)}",
         "disagreement": means[threshold],
         "volumes": volumes,
     }
