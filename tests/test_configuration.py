@@ -278,8 +278,8 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (
             {
-                "evaluate": {"choose_by": "disagreement", "tracks": ["baseline"]},
-                "nets.2d_to_3d.offsets": [[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
+                "evaluate": {"choose_by": "disagreement", "tracks": ["pseudo"]},
+                "nets.3d.offsets": [[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
             },
             [],
         ),

@@ -207,7 +207,7 @@ def _keep_distinct(ids: NDArray[np.uint64]) -> int:
     return kept
 
 
-def read_partitions(path: Path, repulsion: float = 0.0) -> MergeTree | MutexSweep:
+def read_partitions(path: Path, repulsion: float | None = None) -> MergeTree | MutexSweep:
     """Return what gives a partition for every threshold: a merge tree, or the mutex watersheds of a graph.
 
     Parameters
@@ -215,17 +215,21 @@ def read_partitions(path: Path, repulsion: float = 0.0) -> MergeTree | MutexSwee
     path
         As `make_merge_tree` or `make_graph` wrote it.
     repulsion
-        Of the mutex watersheds, see `ops.mutex_sweep`.
+        Of the mutex watersheds, that of `ops.mutex_sweep.MutexSweep` by default; a tree has none.
     """
-    return MutexSweep(read_graph(path), repulsion) if path.is_dir() else read_merge_tree(path)
+    return _mutex_sweep(path, repulsion) if path.is_dir() else read_merge_tree(path)
 
 
-def make_lut(source: Path, output: Path, *, threshold: Threshold, repulsion: float = 0.0) -> None:
+def _mutex_sweep(graph: Path, repulsion: float | None) -> MutexSweep:
+    return MutexSweep(read_graph(graph)) if repulsion is None else MutexSweep(read_graph(graph), repulsion)
+
+
+def make_lut(source: Path, output: Path, *, threshold: Threshold, repulsion: float | None = None) -> None:
     """Write the segment of every fragment at a threshold: `make_luts` for one."""
     make_luts(source, {threshold: output}, repulsion=repulsion)
 
 
-def make_luts(source: Path, outputs: Mapping[Threshold, Path], *, repulsion: float = 0.0) -> None:
+def make_luts(source: Path, outputs: Mapping[Threshold, Path], *, repulsion: float | None = None) -> None:
     """Write the segment of every fragment at every threshold, in one pass over the merges.
 
     Parameters
@@ -238,13 +242,15 @@ def make_luts(source: Path, outputs: Mapping[Threshold, Path], *, repulsion: flo
     """
     files = {threshold_name(threshold): path for threshold, path in outputs.items()}
     names = sorted(files, key=float)
-    cuts = (
-        map(MutexSweep(read_graph(source), repulsion).cut, names)
-        if source.is_dir()
-        else _cuts(source, list(map(float, names)))
-    )
+    settings: dict[str, Any] = {}
+    cuts: Iterator[tuple[NDArray[np.uint64], NDArray[np.integer]]]
+    if source.is_dir():
+        sweep = _mutex_sweep(source, repulsion)
+        settings, cuts = {"repulsion": sweep.repulsion}, map(sweep.cut, names)
+    else:
+        cuts = _cuts(source, list(map(float, names)))
     for name in names:
-        record = provenance("make_lut", {"threshold": name, "repulsion": repulsion}, {"source": source})
+        record = provenance("make_lut", {"threshold": name, **settings}, {"source": source})
         # not as a variable, so that one is gone before the next is made
         _write_lut(files[name], *next(cuts), {"threshold": name, "provenance": record})
 

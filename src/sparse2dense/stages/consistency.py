@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 Config = Mapping[str, Any]
-RUN_FOLDERS = ("benchmarks", "logs", "nets", "thresholds")
+RUN_FOLDERS = ("benchmarks", "charts", "logs", "nets", "thresholds")
 """What stands in the results of a run beside the folders of its volumes."""
 SOURCES = ("raw", "truth", "painted", "painted_mask")
 # What nets predict, and what those on stacked 2D predictions read, by kind. The head that names a job stands first.

@@ -115,7 +115,7 @@ def sweep_disagreement(
     thresholds: Sequence[Threshold],
     volume: str,
     track: str,
-    repulsion: float = 0.0,
+    repulsion: float | None = None,
 ) -> None:
     """Write how far the segmentation of every threshold contradicts the far affinities.
 

@@ -96,9 +96,9 @@ def count_overlaps(
     def work(paths: Sequence[Path], block: Block) -> None:
         rows: Rows = {}
         for box, found in compared.walk(block.write, block_shape):
-            parts = enumerate(found.sections(), box[0].start) if per_section else [(WHOLE, found)]
-            for section, part in parts:
-                for convention, counted in enumerate(_tables(part)):
+            judged = enumerate(found.sections(), box[0].start) if per_section else [(WHOLE, found)]
+            for section, compared_there in judged:
+                for convention, counted in enumerate(_tables(compared_there)):
                     rows.setdefault((convention, section), []).append(counted)
         save_rows(_columns(rows), pieces_beside(paths[0]), TABLE, block.index)
 
@@ -151,7 +151,7 @@ def score_thresholds(
     thresholds: Sequence[Threshold],
     volume: str,
     track: str,
-    repulsion: float = 0.0,
+    repulsion: float | None = None,
 ) -> None:
     """Score the segmentation of every threshold, in both conventions, from the table of overlaps alone.
 

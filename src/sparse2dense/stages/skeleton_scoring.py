@@ -61,7 +61,7 @@ def score_by_skeletons(
     thresholds: Sequence[Threshold],
     volume: str,
     track: str,
-    repulsion: float = 0.0,
+    repulsion: float | None = None,
     minimum_nodes: int = 1,
     graph: Path | None = None,
     edits_seconds: float = 60.0,
