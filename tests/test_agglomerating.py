@@ -10,6 +10,7 @@ import pytest
 from sparse2dense.errors import InputError
 from sparse2dense.ops.agglomeration import MergeTree, merge_tree
 from sparse2dense.ops.graph import RegionGraph, region_graph
+from sparse2dense.ops.mutex_sweep import MutexSweep
 from sparse2dense.stages import agglomerating
 from sparse2dense.stages.agglomerating import (
     make_graph,
@@ -151,6 +152,20 @@ def test_a_look_up_table_is_the_cut_of_the_tree(tmp_path: Path, monkeypatch: pyt
         segments.append(int(segment.max()))
     assert (segments[0], segments[-1]) == (60, 15)
     assert 15 < segments[2] < 60
+
+
+def test_repulsion_is_for_graphs_and_theirs_has_one_default(volumes: tuple[Path, Path], tmp_path: Path) -> None:
+    """What a tree gives is the same file whatever the repulsion; a graph without a word has that of the library."""
+    make_graph(*volumes, tmp_path / "graph", long_range=True)
+    make_merge_tree(tmp_path / "graph", tmp_path / "tree.parquet")
+    for source in ("graph", "tree.parquet"):
+        for repulsion in (None, 0.0, MutexSweep.repulsion):
+            lut = tmp_path / f"{source}.{repulsion}"
+            make_lut(tmp_path / source, lut, threshold="0.6", repulsion=repulsion)
+    tree = {(tmp_path / f"tree.parquet.{repulsion}").read_bytes() for repulsion in (None, 0.0, MutexSweep.repulsion)}
+    graph = [(tmp_path / f"graph.{repulsion}").read_bytes() for repulsion in (None, MutexSweep.repulsion, 0.0)]
+    assert len(tree) == 1
+    assert graph[0] == graph[1] != graph[2]
 
 
 def test_no_fragments_have_an_empty_look_up_table(tmp_path: Path) -> None:

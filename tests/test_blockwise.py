@@ -7,17 +7,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import daisy
 import numpy as np
 import pytest
 
 from sparse2dense.errors import InputError
 from sparse2dense.volumes import blockwise
-from sparse2dense.volumes.blockwise import OVERLAPPED, BlockFailed, atomic_file, directory_output, run_blockwise
+from sparse2dense.volumes.blockwise import OVERLAPPED, BlockFailed, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
+from sparse2dense.volumes.replacing import atomic_file, directory_output
 from sparse2dense.volumes.volume import create_volume, open_volume
 
 TILES = blocks((7, 4, 5), (4, 4, 4))
@@ -241,6 +244,36 @@ def test_a_failure_in_a_worker_carries_its_traceback_and_finished_blocks_stay(tm
     assert content(output) == whole("x")
 
 
+def test_workers_do_not_go_through_all_blocks_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker looks at no list of all blocks for each of its own; failures in other parts don't end this one."""
+    rounds = []
+
+    class Counted(list[Block]):
+        def __iter__(self) -> Iterator[Block]:
+            rounds.append(len(self))
+            return super().__iter__()
+
+    class Tickets:
+        def __init__(self) -> None:
+            self.waiting = [*range(len(TILES) - 1), None]
+
+        @contextmanager
+        def acquire_block(self) -> Iterator[Any]:
+            index = self.waiting.pop(0)
+            yield None if index is None else daisy.Block(daisy.Roi((0,), (9,)), *[daisy.Roi((index,), (1,))] * 2)
+
+    manifest = blockwise.Manifest([tmp_path / "out.zarr"], "stamp")
+    manifest.begin(create_folders)
+    try:
+        raise ValueError
+    except ValueError as error:
+        manifest.fail(TILES[-1], error)
+    monkeypatch.setattr(blockwise.daisy, "Client", Tickets)
+    blockwise.worker_loop(manifest, writer("x"), Counted(TILES[:-1]), os.getppid())()
+    assert manifest.done() == set(range(len(TILES) - 1))
+    assert len(rounds) <= 1
+
+
 def closure(work: Callable[..., None]) -> Callable[..., None]:
     return work
 
@@ -325,8 +358,26 @@ def test_parts_share_the_blocks_and_a_last_job_only_finishes(tmp_path: Path) -> 
     assert run_blockwise(output, {}, create_folders, writer("x", log=log), tiles, label="test") == 0
     assert content(output) == {str(index): "x" for index in range(7)}
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
-    with pytest.raises(InputError, match="part 3 of 3"):
-        run_blockwise(output, {}, create_folders, writer("x"), tiles, label="test", part=(3, 3))
+    with pytest.raises(InputError, match="part 4 of 3"):
+        run_blockwise(output, {}, create_folders, writer("x"), tiles, label="test", part=(4, 3))
+
+
+def test_parts_under_another_key_are_not_thrown_away(tmp_path: Path) -> None:
+    """The last job neither does alone what its parts did otherwise, nor gathers some of it; its parts can."""
+    output = tmp_path / "out.zarr"
+
+    def run(key: int, part: tuple[int, int]) -> int:
+        return run_blockwise(output, {"code": key}, create_folders, writer(str(key)), TILES, label="test", part=part)
+
+    assert [run(1, (0, 2)), run(2, (1, 2))] == [2, 2]
+    for key in (1, 2, 3):
+        with pytest.raises(InputError, match=r"lacks blocks, but out\.zarr\.[\s\S]* was begun"):
+            run(key, (2, 2))
+    assert not output.exists()
+    assert run(2, (0, 2)) == 2
+    assert run(2, (2, 2)) == 0
+    assert content(output) == whole("2")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
 
 
 def test_what_a_part_left_out_is_computed_at_the_end(tmp_path: Path) -> None:
@@ -396,3 +447,13 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         file.write_text("whole")
     assert content(path.parent) == {"scores.csv": "whole"}
     shutil.rmtree(path.parent)
+
+
+def test_two_that_write_a_file_at_once_each_write_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    with atomic_file(path, shared=True) as one, atomic_file(path, shared=True) as other:
+        one.write_text("whole")
+        other.write_text("half")
+        assert one.read_text() == "whole" and one.suffix == other.suffix == ".npy"
+        other.write_text("whole")
+    assert content(tmp_path) == {"rows.npy": "whole"}

@@ -272,6 +272,17 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ({"segment.thresholds": [0.5, 0.50]}, ["ascending"]),
         ({"segment.thresholds": {"start": 0.5, "stop": 0.4, "step": 0.1}}, ["ascending"]),
         ({"segment.block": [64, 32, 256]}, ["`segment.context` is [16, 32, 32]", "`segment.block` [64, 32, 256]"]),
+        (
+            {"evaluate.choose_by": "disagreement", "nets.2d_to_3d.offsets": [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]},
+            ["`nets.2d_to_3d.offsets` are direct neighbours only", "add offsets"],
+        ),
+        (
+            {
+                "evaluate": {"choose_by": "disagreement", "tracks": ["pseudo"]},
+                "nets.3d.offsets": [[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
+            },
+            [],
+        ),
         ({"segment.block": [8, 64, 64], "segment.fragments": {"per_section": True}}, []),
         ({"nets.2d.kernels": [[3, 3], [3, 3]]}, ["`nets.2d.kernels`", "pooling`", "one more"]),
         ({"nets.2d.offsets": [[0, -1], [-1, 0]]}, ["`nets.2d.offsets` begins with", "[[-1, 0], [0, -1]]"]),

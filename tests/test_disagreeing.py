@@ -142,7 +142,9 @@ def test_the_threshold_agrees_best_on_average_over_the_volumes(tmp_path: Path) -
         (tmp_path / f"{name}.csv").write_text("\n".join([head, *lines]) + "\n")
     chosen = choose_agreeing([tmp_path / "one.csv", tmp_path / "two.csv"])
     assert chosen["threshold"] == 0.29, "0.3 is judged on one volume only"
-    assert chosen["reason"] == ("lowest disagreement with the long-range affinities, a mean of 0.1250, on one, two")
+    assert chosen["reason"] == (
+        "lowest disagreement with the affinities that reach farthest, a mean of 0.1250, on one, two"
+    )
     (tmp_path / "three.csv").write_text(f"{head}\nthree,pseudo,0.7,0,0,0\n")
     with pytest.raises(InputError, match="no threshold is in all of"):
         choose_agreeing([tmp_path / "one.csv", tmp_path / "three.csv"])

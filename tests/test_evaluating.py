@@ -361,7 +361,9 @@ def test_best_and_chosen_are_told_apart(tmp_path: Path) -> None:
     assert (content["chosen"]["threshold"], content["chosen"]["voi_sum"]) == (0.1, 5.0)
     assert "annotation of one" in content["chosen"]["reason"]
     assert (content["agreeing"]["threshold"], content["agreeing"]["voi_sum"]) == (0.5, 3.0)
-    assert content["agreeing"]["reason"] == "lowest disagreement with the long-range affinities, 0.1000, on two"
+    assert (
+        content["agreeing"]["reason"] == "lowest disagreement with the affinities that reach farthest, 0.1000, on two"
+    )
     assert read_threshold(tmp_path / "best.json") == "0.29"
 
 

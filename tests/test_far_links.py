@@ -104,4 +104,12 @@ def test_far_is_at_least_half_as_far_as_the_farthest_in_nm() -> None:
     assert far_channels(offsets, (8, 8, 8)) == [7, 8]
     # 3 sections of 50 nm reach 150 nm, 2 reach 100 nm; 27 voxels of 4 nm reach 108 nm
     assert far_channels(offsets, (50, 4, 4)) == [3, 6, 7, 8]
-    assert far_channels(axis_offsets((1, 1, 1)), (8, 8, 8)) == [0, 1, 2]
+
+
+def test_direct_neighbours_are_far_only_where_there_is_nothing_else() -> None:
+    """Thick sections don't make the affinities that a tree is made by its judges."""
+    thick = (40, 8, 8)
+    assert far_channels(axis_offsets((1, 1, 1), (2, 3, 3)), thick) == [3]
+    assert far_channels([*axis_offsets((1, 1, 1)), (0, 3, 0), (0, 0, -3)], thick) == [3, 4]
+    assert far_channels([*axis_offsets((1, 1, 1)), (1, -1, 0)], (8, 8, 8)) == [3], "a diagonal is no direct neighbour"
+    assert far_channels(axis_offsets((1, 1, 1)), thick) == far_channels(axis_offsets((1, 1, 1)), (8, 8, 8)) == [0, 1, 2]

@@ -28,6 +28,13 @@ def test_an_output_of_its_own_has_no_part_and_leaves_no_record(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_job_that_gathers_knows_of_its_parts(tmp_path: Path) -> None:
+    output = tmp_path / "raw.zarr"
+    with shared_output(output, part_records(str(output), 3)) as (target, part):
+        assert (target, part) == (output, (3, 3))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_part_leaves_no_record(tmp_path: Path) -> None:
     record = Path(part_records(str(tmp_path / "raw.zarr"), 2)[1])
     with pytest.raises(ZeroDivisionError), shared_output(record):

@@ -15,10 +15,10 @@ from sparse2dense.ops.fragments import crop_fragments, watershed_fragments
 from sparse2dense.ops.graph import region_graph
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.scores import overlaps, score
-from sparse2dense.stages import segmenting
+from sparse2dense.stages import segmenting, sourcecode
 from sparse2dense.stages.agglomerating import make_graph, make_lut, make_merge_tree, read_merge_tree
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
-from sparse2dense.volumes import tables
+from sparse2dense.volumes import provenance, tables
 from sparse2dense.volumes.grid import blocks
 from sparse2dense.volumes.tables import growing_table, read_table, table_facts, write_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
@@ -39,6 +39,30 @@ def affinities(tmp_path: Path) -> Path:
     )
     volume[...] = values
     return path
+
+
+def test_a_commit_changes_nothing_and_code_does(
+    affinities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Jobs that share a volume go on over a commit; what other code made is never gathered."""
+    output = tmp_path / "fragments.zarr"
+
+    def work(part: tuple[int, int]) -> None:
+        caplog.clear()
+        make_fragments(affinities, output, block_shape=(4, 16, 16), part=part)
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(provenance, "git_commit", lambda: "0123456789abcdef")
+    work((0, 2))
+    monkeypatch.setattr(provenance, "git_commit", lambda: "fedcba9876543210+")
+    work((1, 2))
+    with monkeypatch.context() as edited, pytest.raises(InputError, match="other settings, inputs or code"):
+        edited.setattr(sourcecode, "code_hash", lambda *_: "of other code")
+        work((2, 2))
+    work((2, 2))
+    assert "computed 0 of" in caplog.text
+    assert open_volume(output)[...].any()
+    assert not list(tmp_path.glob("*.partial*"))
 
 
 def test_the_whole_way_gives_what_the_functions_give(affinities: Path, tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ BOOTSTRAPPED = bootstrapped_tracks(config["rounds"])
 LEARNT_FROM = dict(zip(BOOTSTRAPPED, ["pseudo", *BOOTSTRAPPED]))
 TRACKS = run_tracks(config["evaluate"]["tracks"], config["rounds"])
 MUTEX = config["segment"]["method"] == "mutex"
+# Without effect on a merge tree, whose results must not be made again for it.
+REPULSION = config["segment"]["repulsion"] if MUTEX else None
 # What gives the segments of every threshold.
 PARTITIONS = "<results>/{volume}/{track}/" + ("graph" if MUTEX else "merge_tree.parquet")
 PREDICTED_2D = PREDICTED[config["nets"]["2d"]["kind"]]

@@ -58,7 +58,7 @@ rule sweep_disagreement:
     params:
         code=code_hash("stages.disagreeing"),
         thresholds=threshold_names(config["segment"]["thresholds"]),
-        repulsion=config["segment"]["repulsion"],
+        repulsion=REPULSION,
     script:
         "../scripts/sweep_disagreement.py"
 

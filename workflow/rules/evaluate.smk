@@ -66,7 +66,7 @@ rule score:
     params:
         code=code_hash("stages.evaluating"),
         thresholds=threshold_names(config["segment"]["thresholds"]),
-        repulsion=config["segment"]["repulsion"],
+        repulsion=REPULSION,
     script:
         "../scripts/score.py"
 

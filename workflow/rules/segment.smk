@@ -121,7 +121,7 @@ rule make_lut:
         runtime=growing(30),
     params:
         code=code_hash("stages.agglomerating", "stages.evaluating"),
-        repulsion=config["segment"]["repulsion"],
+        repulsion=REPULSION,
     script:
         "../scripts/make_lut.py"
 

@@ -47,7 +47,7 @@ rule score_skeletons:
     params:
         code=code_hash("stages.skeleton_scoring"),
         thresholds=threshold_names(config["segment"]["thresholds"]),
-        repulsion=config["segment"]["repulsion"],
+        repulsion=REPULSION,
         minimum_nodes=config["evaluate"]["minimum_nodes"],
         edits_seconds=config["evaluate"]["edits_seconds"],
     script:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-with shared_output(Path(snakemake.output[0])) as (output, part):
+with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (output, part):
     count_links(
         Path(snakemake.input.affinities),
         Path(snakemake.input.fragments),

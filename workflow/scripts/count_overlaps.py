@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 start_log(Path(snakemake.log[0]))
 mask = snakemake.input.get("mask")
-with shared_output(Path(snakemake.output[0])) as (output, part):
+with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (output, part):
     count_overlaps(
         Path(snakemake.input.fragments),
         Path(snakemake.input.truth),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 start_log(Path(snakemake.log[0]))
 raw = snakemake.input.get("raw")
 source = Path(snakemake.input.source)
-with shared_output(Path(snakemake.output[0])) as (output, part):
+with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (output, part):
     import_volume(
         source / snakemake.params.file if snakemake.params.file else source,
         output,

@@ -22,7 +22,7 @@ compared = Comparison(
     None if mask is None else Path(mask),
 )
 locate: Callable[..., None] = rank_errors if snakemake.params.result == "table" else write_error_volume
-with shared_output(Path(snakemake.output[0])) as (output, part):
+with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (output, part):
     locate(
         compared,
         Path(snakemake.input.overlaps),

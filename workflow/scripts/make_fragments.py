@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 start_log(Path(snakemake.log[0]))
 tissue = snakemake.input.get("tissue")
-with shared_output(Path(snakemake.output[0])) as (output, part):
+with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (output, part):
     make_fragments(
         Path(snakemake.input.affinities),
         output,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-with shared_output(Path(snakemake.output[0])) as (objects, part):
+with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (objects, part):
     measure_disagreement(
         Path(snakemake.input.fragments),
         Path(snakemake.input.lut),

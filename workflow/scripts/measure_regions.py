@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 start_log(Path(snakemake.log[0]))
 given = {name: Path(path) for name, path in snakemake.input.items() if name != "parts"}
-with shared_output(Path(snakemake.output[0])) as (output, part):
+with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (output, part):
     measure_regions(
         given["raw"],
         given["affinities"],

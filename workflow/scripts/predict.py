@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 start_log(Path(snakemake.log[0]))
 take_gpu(snakemake.resources.gpu)
 first_member, *members = map(Path, snakemake.input.checkpoint)
-with shared_output(Path(snakemake.output[0])) as (first, part):
+with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (first, part):
     predict(
         dict(zip(snakemake.params.inputs, map(Path, snakemake.input.volumes), strict=True)),
         first_member,

@@ -73,11 +73,16 @@ class FarLinks:
 
 
 def far_channels(offsets: Sequence[Sequence[int]], voxel_size: Sequence[float]) -> list[int]:
-    """Return the channels that reach at least half as far, in nm, as the one that reaches farthest.
+    """Return the channels beyond direct neighbours that reach at least half as far, in nm, as the farthest one.
 
-    Raises InputError as `ops.affinities.check_offsets` does.
+    Direct neighbours, however far they are across thick sections, are what a tree is made by; they are returned, all,
+    only where there is nothing else. Raises InputError as `ops.affinities.check_offsets` does.
     """
-    reach = np.linalg.norm(np.array(check_offsets(offsets, 3)) * np.asarray(voxel_size, np.float64), axis=1)
+    steps = np.array(check_offsets(offsets, 3))
+    beyond = np.abs(steps).sum(axis=1) > 1
+    if not beyond.any():
+        return list(range(len(steps)))
+    reach = np.where(beyond, np.linalg.norm(steps * np.asarray(voxel_size, np.float64), axis=1), 0.0)
     return [int(channel) for channel in np.flatnonzero(2 * reach >= reach.max())]
 
 

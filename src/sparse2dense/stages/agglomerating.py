@@ -15,10 +15,11 @@ from sparse2dense.ops.graph import RegionGraph, region_graph, scale_of
 from sparse2dense.ops.mutex_sweep import MutexSweep
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.segmenting import offsets_of
+from sparse2dense.stages.sourcecode import resume_key
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.graph_pieces import save_piece, sums_of_pieces
 from sparse2dense.volumes.grid import Block, blocks, clip, within
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
 from sparse2dense.volumes.sorted_pieces import pieces_beside
 from sparse2dense.volumes.tables import (
     BATCH,
@@ -101,7 +102,7 @@ def make_graph(
         rows = write_graph(graphs, paths[0], {"scale": scale, **settings, "provenance": record})
         log.info("%s: %d fragments, %d edges", output, *rows)
 
-    key = {"record": record, "inputs": [identity(path) for path in (affinities, fragments)]}
+    key = resume_key(__name__, record, (affinities, fragments))
     label = f"region graph {output.parent.name}"
     run_blockwise(
         output, key, create, work, tiles, label=label, workers=workers, quick=True, conclude=conclude, part=part
@@ -206,7 +207,7 @@ def _keep_distinct(ids: NDArray[np.uint64]) -> int:
     return kept
 
 
-def read_partitions(path: Path, repulsion: float = 0.0) -> MergeTree | MutexSweep:
+def read_partitions(path: Path, repulsion: float | None = None) -> MergeTree | MutexSweep:
     """Return what gives a partition for every threshold: a merge tree, or the mutex watersheds of a graph.
 
     Parameters
@@ -214,17 +215,21 @@ def read_partitions(path: Path, repulsion: float = 0.0) -> MergeTree | MutexSwee
     path
         As `make_merge_tree` or `make_graph` wrote it.
     repulsion
-        Of the mutex watersheds, see `ops.mutex_sweep`.
+        Of the mutex watersheds, that of `ops.mutex_sweep.MutexSweep` by default; a tree has none.
     """
-    return MutexSweep(read_graph(path), repulsion) if path.is_dir() else read_merge_tree(path)
+    return _mutex_sweep(path, repulsion) if path.is_dir() else read_merge_tree(path)
 
 
-def make_lut(source: Path, output: Path, *, threshold: Threshold, repulsion: float = 0.0) -> None:
+def _mutex_sweep(graph: Path, repulsion: float | None) -> MutexSweep:
+    return MutexSweep(read_graph(graph)) if repulsion is None else MutexSweep(read_graph(graph), repulsion)
+
+
+def make_lut(source: Path, output: Path, *, threshold: Threshold, repulsion: float | None = None) -> None:
     """Write the segment of every fragment at a threshold: `make_luts` for one."""
     make_luts(source, {threshold: output}, repulsion=repulsion)
 
 
-def make_luts(source: Path, outputs: Mapping[Threshold, Path], *, repulsion: float = 0.0) -> None:
+def make_luts(source: Path, outputs: Mapping[Threshold, Path], *, repulsion: float | None = None) -> None:
     """Write the segment of every fragment at every threshold, in one pass over the merges.
 
     Parameters
@@ -237,13 +242,15 @@ def make_luts(source: Path, outputs: Mapping[Threshold, Path], *, repulsion: flo
     """
     files = {threshold_name(threshold): path for threshold, path in outputs.items()}
     names = sorted(files, key=float)
-    cuts = (
-        map(MutexSweep(read_graph(source), repulsion).cut, names)
-        if source.is_dir()
-        else _cuts(source, list(map(float, names)))
-    )
+    settings: dict[str, Any] = {}
+    cuts: Iterator[tuple[NDArray[np.uint64], NDArray[np.integer]]]
+    if source.is_dir():
+        sweep = _mutex_sweep(source, repulsion)
+        settings, cuts = {"repulsion": sweep.repulsion}, map(sweep.cut, names)
+    else:
+        cuts = _cuts(source, list(map(float, names)))
     for name in names:
-        record = provenance("make_lut", {"threshold": name, "repulsion": repulsion}, {"source": source})
+        record = provenance("make_lut", {"threshold": name, **settings}, {"source": source})
         # not as a variable, so that one is gone before the next is made
         _write_lut(files[name], *next(cuts), {"threshold": name, "provenance": record})
 

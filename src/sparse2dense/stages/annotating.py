@@ -14,10 +14,12 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops import annotation
 from sparse2dense.ops.annotation import Annotation, Zero
 from sparse2dense.ops.tissue import tissue_halo, tissue_mask
-from sparse2dense.volumes.blockwise import atomic_file, run_blockwise
+from sparse2dense.stages.sourcecode import resume_key
+from sparse2dense.volumes.blockwise import run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, grow, shard_shape, snap_up
 from sparse2dense.volumes.progress import with_progress
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
 __all__ = ["DRAWS", "annotate", "mask_tissue", "tile_shape"]
@@ -266,7 +268,7 @@ def _write(
         for path, values in zip(paths, (*drawn, drawing.scope(spoken, block)), strict=True):
             open_volume(path, "r+")[block.write] = values
 
-    key = {"record": record, "inputs": [identity(path) for path in (source_path, mask_path) if path is not None]}
+    key = resume_key(__name__, record, (path for path in (source_path, mask_path) if path is not None))
     run_blockwise(outputs, key, create, work, blocks(shape, tile), label="annotate", workers=workers)
 
 
@@ -327,5 +329,5 @@ def mask_tissue(raw: Path, output: Path, *, radius: int, iterations: int, worker
         closed = np.stack([tissue_mask(section, radius=radius, iterations=iterations) for section in image])
         open_volume(paths[0], "r+")[block.write] = closed[block.inner]
 
-    key = {"record": record, "input": identity(raw)}
+    key = resume_key(__name__, record, (raw,))
     run_blockwise(output, key, create, work, blocks(shape, tile, halo), label="tissue mask", workers=workers)

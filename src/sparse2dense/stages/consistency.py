@@ -29,8 +29,8 @@ LIFT_INPUTS = {name: tuple(sorted(kind.inputs)) for name, kind in KINDS.items() 
 def inconsistencies(config: Config) -> list[InputError]:
     """Return every contradiction between keys of a configuration that has its defaults and fits its schema."""
     checks: tuple[Callable[[Config], Iterator[InputError]], ...] = (
-        volume_problems, run_problems, round_problems, threshold_problems, context_problems, net_problems,
-        view_problems,
+        volume_problems, run_problems, round_problems, threshold_problems, choice_problems, context_problems,
+        net_problems, view_problems,
     )  # fmt: skip
     return [problem for check in checks for problem in check(config)]
 
@@ -304,6 +304,20 @@ def threshold_problems(config: Config) -> Iterator[InputError]:
             allowed="ascending numbers without repetition",
             remedy="sort the list, or let `start` be at most `stop`",
         )
+
+
+def choice_problems(config: Config) -> Iterator[InputError]:
+    """Check that a threshold chosen without truth has judges: affinities that no tree was made by."""
+    if config["evaluate"]["choose_by"] != "disagreement":
+        return
+    tracks = config["evaluate"]["tracks"]
+    for name in ["2d_to_3d"] * ("pseudo" in tracks) + ["3d"] * bool(set(tracks) - {"pseudo"}):
+        if all(sum(map(abs, offset)) == 1 for offset in config["nets"][name]["offsets"]):
+            yield InputError(
+                f"`evaluate.choose_by` is disagreement, but `nets.{name}.offsets` are direct neighbours only",
+                allowed="affinities that reach farther too: those of direct neighbours agree with what is made of them",
+                remedy=f"add offsets to `nets.{name}.offsets`, or set `evaluate.choose_by` to annotation",
+            )
 
 
 def context_problems(config: Config) -> Iterator[InputError]:

@@ -25,9 +25,11 @@ from sparse2dense.ops.overlaps import look_up
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_partitions
 from sparse2dense.stages.segmenting import offsets_of
-from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
+from sparse2dense.stages.sourcecode import resume_key
+from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, Box, blocks, clip, snap_up, within
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.sorted_pieces import pieces_beside, save_rows, summed_rows
 from sparse2dense.volumes.tables import growing_table, read_table, table_facts
 from sparse2dense.volumes.volume import Volume, open_beside, open_volume
@@ -94,7 +96,7 @@ def count_links(
                 linked, voxels = linked + len(links["u"]), voxels + int(links["pairs"].sum())
         log.info("%s: %d pairs of fragments, %d of voxels", output, linked, voxels)
 
-    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    key = resume_key(__name__, record, inputs.values())
     label = f"far links {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
@@ -113,7 +115,7 @@ def sweep_disagreement(
     thresholds: Sequence[Threshold],
     volume: str,
     track: str,
-    repulsion: float = 0.0,
+    repulsion: float | None = None,
 ) -> None:
     """Write how far the segmentation of every threshold contradicts the far affinities.
 
@@ -187,7 +189,7 @@ def choose_agreeing(sweeps: Sequence[Path]) -> dict[str, Any]:
     least = f"{'a mean of ' if len(sweeps) > 1 else ''}{means[threshold]:.4f}"
     return {
         "threshold": float(threshold),
-        "reason": f"lowest disagreement with the long-range affinities, {least}, on {', '.join(volumes)}",
+        "reason": f"lowest disagreement with the affinities that reach farthest, {least}, on {', '.join(volumes)}",
         "disagreement": means[threshold],
         "volumes": volumes,
     }
@@ -266,7 +268,7 @@ def measure_disagreement(
                 np.add.at(errors.T, rows["prediction"], np.stack([rows["error"], rows["voxels"]], axis=1))
         log.info("%s: %s", outputs[0], json.dumps(dict(zip(names, mean_errors(*errors).tolist(), strict=True))))
 
-    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    key = resume_key(__name__, record, inputs.values())
     label = f"disagreement {outputs[0].parent.name}"
     run_blockwise(list(outputs), key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 

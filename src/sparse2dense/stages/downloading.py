@@ -13,8 +13,9 @@ from urllib.request import url2pathname
 import requests
 
 from sparse2dense.errors import InputError
-from sparse2dense.volumes.blockwise import atomic_file, run_blockwise
+from sparse2dense.volumes.blockwise import run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["checksum", "download", "expand_url", "file_name"]
 

@@ -18,9 +18,11 @@ from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_partitions
 from sparse2dense.stages.comparing import Compared, Comparison
 from sparse2dense.stages.disagreeing import choose_agreeing
-from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
+from sparse2dense.stages.sourcecode import resume_key
+from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.sorted_pieces import pieces_beside, save_rows, summed_rows
 from sparse2dense.volumes.tables import growing_table, read_table
 
@@ -94,9 +96,9 @@ def count_overlaps(
     def work(paths: Sequence[Path], block: Block) -> None:
         rows: Rows = {}
         for box, found in compared.walk(block.write, block_shape):
-            parts = enumerate(found.sections(), box[0].start) if per_section else [(WHOLE, found)]
-            for section, part in parts:
-                for convention, counted in enumerate(_tables(part)):
+            judged = enumerate(found.sections(), box[0].start) if per_section else [(WHOLE, found)]
+            for section, compared_there in judged:
+                for convention, counted in enumerate(_tables(compared_there)):
                     rows.setdefault((convention, section), []).append(counted)
         save_rows(_columns(rows), pieces_beside(paths[0]), TABLE, block.index)
 
@@ -116,7 +118,7 @@ def count_overlaps(
                 )
         log.info("%s: %d voxels count, %d in the interior", output, *sums)
 
-    key = {"record": record, "inputs": [identity(path) for path in compared.inputs.values()]}
+    key = resume_key(__name__, record, compared.inputs.values())
     label = f"overlaps {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
@@ -149,7 +151,7 @@ def score_thresholds(
     thresholds: Sequence[Threshold],
     volume: str,
     track: str,
-    repulsion: float = 0.0,
+    repulsion: float | None = None,
 ) -> None:
     """Score the segmentation of every threshold, in both conventions, from the table of overlaps alone.
 

@@ -23,7 +23,7 @@ from sparse2dense.stages.consistency import RUN_FOLDERS
 from sparse2dense.stages.gpus import visible_gpus
 from sparse2dense.stages.memory import this_machine
 from sparse2dense.stages.surveying import Survey
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["check_place", "config_text", "has_gpu", "write_first_config"]
 

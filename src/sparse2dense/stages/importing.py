@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
+from sparse2dense.stages.sourcecode import resume_key
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, shard_shape
 from sparse2dense.volumes.provenance import provenance
@@ -265,7 +266,7 @@ def import_volume(
 
     run_blockwise(
         output,
-        {**settings, "state": state, "chunks": chunks, "table": table},
+        {**resume_key(__name__, settings, ()), "state": state, "chunks": chunks, "table": table},
         create,
         work,
         blocks(plan.shape, block_shape),

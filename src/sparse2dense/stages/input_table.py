@@ -13,7 +13,7 @@ import numpy as np
 from sparse2dense.stages.checking import LABELS, annotated_kind
 from sparse2dense.stages.memory import block_plans
 from sparse2dense.stages.text_tables import aligned, by, gigabytes
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["input_text", "write_check"]
 

@@ -13,9 +13,11 @@ from sparse2dense.ops.object_boxes import ObjectBoxes, merge_boxes, object_boxes
 from sparse2dense.ops.object_errors import MERGE, SPLIT, ObjectErrors, error_volume, merge_errors, split_errors
 from sparse2dense.ops.overlaps import OverlapTable, look_up, relabel
 from sparse2dense.stages.comparing import Comparison
-from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
+from sparse2dense.stages.sourcecode import resume_key
+from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, Box, blocks, moved, shard_shape, snap_up, within
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.tables import read_table, table_facts
 from sparse2dense.volumes.volume import Volume, create_volume, open_volume
 
@@ -111,7 +113,7 @@ def rank_errors(
                 rows.writerows({**head, **row} for row in _rows(errors, boxes, reference))
         log.info("%s: %d splits, %d merges at %s", output, len(worst["split"]), len(worst["merge"]), threshold)
 
-    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    key = resume_key(__name__, record, inputs.values())
     label = f"errors {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
@@ -202,7 +204,7 @@ def write_error_volume(
             codes = error_volume(found.truth, segments, errors["split"], errors["merge"], found.interior)
             open_volume(paths[0], "r+")[shared] = codes
 
-    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    key = resume_key(__name__, record, inputs.values())
     label = f"errors {output.name}"
     tiles = blocks(reference.shape, tile)
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, part=part)

@@ -13,7 +13,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.unet import UNet
 from sparse2dense.ops.views import UNTURNED, View
 from sparse2dense.stages.net_kinds import NetDescription, description_of
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.volume import Volume
 
 __all__ = ["check_input", "fastest", "load_net", "memory_format", "normalised", "read_training", "save_net"]

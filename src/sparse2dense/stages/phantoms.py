@@ -13,7 +13,7 @@ import tifffile
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.phantom import PhantomSettings, phantom
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["write_phantom"]
 

@@ -23,7 +23,7 @@ from skimage.segmentation import find_boundaries
 from sparse2dense.errors import InputError
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.stages.colours import ORANGE
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.volume import Volume
 
 __all__ = [

@@ -17,8 +17,8 @@ from sparse2dense.stages.orienting import block_unit
 from sparse2dense.stages.rates import Rate
 from sparse2dense.stages.text_tables import aligned, by, duration, gigabytes
 from sparse2dense.stages.viewing import view_margin, views_of
-from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.grid import block_grid, chunk_shape, dividing_chunks, tiling
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["plan_text", "write_plan"]
 

@@ -24,6 +24,7 @@ from sparse2dense.stages.answering import Precision, answer, choose_precision
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
 from sparse2dense.stages.nets import check_input, fastest, load_net
 from sparse2dense.stages.orienting import block_unit, oriented_answer, seen_across, stack_name
+from sparse2dense.stages.sourcecode import resume_key
 from sparse2dense.stages.viewing import views_of
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, common_multiple, shard_shape, snap_up
@@ -126,7 +127,7 @@ def predict(
             opened(path)[(slice(None), *block.write)] = _as_bytes(predicted[head])
 
     tiles = blocks(grid.spatial_shape, tile)
-    key = {**settings, "inputs": {name: identity(path) for name, path in inputs.items()}}
+    key = resume_key(__name__, record, inputs.values())
     sections = "" if across == "z" else f" across {across}"
     name = f"predict {grid.path.parent.name} with {checkpoint.parent.name}{sections}"
     written = [outputs[head] for head in heads]

@@ -20,10 +20,11 @@ from sparse2dense.ops.filters import (
     without_outliers,
 )
 from sparse2dense.stages.hole_filling import Read, without_holes
+from sparse2dense.stages.sourcecode import resume_key
 from sparse2dense.volumes.blockwise import run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, layers, shard_shape, snap_up
 from sparse2dense.volumes.passes import Passes, passes_for
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
 from sparse2dense.volumes.volume import create_volume, open_volume
 
 __all__ = ["make_pseudo_truth"]
@@ -84,7 +85,7 @@ def make_pseudo_truth(
         "fill_holes": fill_holes,
     }
     record = provenance("make_pseudo_truth", settings, {"segmentation": segmentation})
-    key = {"record": record, "inputs": [identity(segmentation)]}
+    key = resume_key(__name__, record, (segmentation,))
     chunks = source.array.chunks
     tile = snap_up(block_shape, chunks)
     tiles = blocks(source.shape, tile)

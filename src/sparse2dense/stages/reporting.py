@@ -47,9 +47,9 @@ from sparse2dense.stages.report_tables import (
 )
 from sparse2dense.stages.rounds import round_gains
 from sparse2dense.stages.side_by_side import LISTED
-from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.provenance import plain
 from sparse2dense.volumes.provenance import provenance as make_provenance
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["write_report"]
 

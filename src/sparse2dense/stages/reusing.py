@@ -12,8 +12,8 @@ from typing import Any
 from sparse2dense.errors import InputError
 from sparse2dense.stages.downloading import checksum
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, settings_of
-from sparse2dense.volumes.blockwise import atomic_file
 from sparse2dense.volumes.provenance import plain
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["FITTING", "local_problems", "own_results", "reuse_net", "with_checkpoints"]
 

@@ -3,12 +3,13 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sparse2dense.errors import InputError
-from sparse2dense.volumes.blockwise import Part, atomic_file
+from sparse2dense.volumes.blockwise import Part
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["part_records", "shared_output"]
 
@@ -19,19 +20,22 @@ def part_records(output: str, jobs: int) -> list[str]:
 
 
 @contextmanager
-def shared_output(declared: Path) -> Iterator[tuple[Path, Part | None]]:
+def shared_output(declared: Path, records: Sequence[str] = ()) -> Iterator[tuple[Path, Part | None]]:
     """Yield the output that a job works on, and its part of the blocks; leave a record at the end.
 
     Parameters
     ----------
     declared
         What the job declares: the output itself, `affinities.zarr`, or the record of a part of it,
-        `affinities.zarr.parts/3-of-10.json`. The part is None for the output itself.
+        `affinities.zarr.parts/3-of-10.json`.
+    records
+        Of all parts, where the job declares the output itself. The part is then that of the job that gathers them, see
+        `volumes.blockwise.Part`, and None without records.
 
     Raises InputError when the name of the record isn't one.
     """
     if declared.parent.suffix != ".parts":
-        yield declared, None
+        yield declared, (len(records), len(records)) if records else None
         return
     named = re.fullmatch(r"(\d+)-of-(\d+)", declared.stem)
     if named is None or int(named[1]) >= int(named[2]):

@@ -13,9 +13,10 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.fragments import crop_fragments, nearest_channels, number_in_block, watershed_fragments
 from sparse2dense.ops.mutex_fragments import mutex_fragments, section_channels
 from sparse2dense.ops.overlaps import look_up
+from sparse2dense.stages.sourcecode import resume_key
 from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks, chunk_shape, clip, shard_shape, snap_up, tiling, within
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
 from sparse2dense.volumes.tables import read_table
 from sparse2dense.volumes.volume import Volume, create_volume, open_beside, open_volume
 
@@ -116,7 +117,7 @@ def make_fragments(
         open_volume(paths[0], "r+")[block.write] = number_in_block(found, block.index, prod(tile))
 
     tiles = blocks(shape, tile, (0 if per_section else context[0], *context[1:]))
-    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    key = resume_key(__name__, record, inputs.values())
     label = f"fragments {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, part=part)
 
@@ -175,6 +176,6 @@ def write_segmentation(
     def work(paths: Sequence[Path], block: Block) -> None:
         open_volume(paths[0], "r+")[block.write] = look_up(open_volume(fragments)[block.write], *table)
 
-    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    key = resume_key(__name__, record, inputs.values())
     label = f"segment {output.name}"
     run_blockwise(output, key, create, work, blocks(source.shape, tile), label=label, workers=workers, part=part)

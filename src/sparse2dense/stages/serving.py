@@ -13,7 +13,7 @@ from sparse2dense.errors import InputError
 from sparse2dense.stages.file_server import LOOPBACK, FileServer
 from sparse2dense.stages.layers import run_volumes
 from sparse2dense.stages.neuroglancer_state import STATE, neuroglancer_link, neuroglancer_state
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["link_to_server", "serve"]
 

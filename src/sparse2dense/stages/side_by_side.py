@@ -9,7 +9,7 @@ from PIL import Image
 
 from sparse2dense.stages.colours import Matching, label_colours, match_labels, matched_colours
 from sparse2dense.stages.pictures import choose_planes, grey_pictures, outlined, read_plane, read_segments
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.tables import read_table
 from sparse2dense.volumes.volume import open_volume
 

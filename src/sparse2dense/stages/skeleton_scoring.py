@@ -15,7 +15,7 @@ from sparse2dense.ops.skeleton_scores import score_skeletons
 from sparse2dense.ops.skeletons import Skeletons
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 from sparse2dense.stages.agglomerating import read_graph, read_partitions
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.skeleton_files import crop_to_volume, read_skeletons
 from sparse2dense.volumes.volume import Volume, open_volume
 
@@ -61,7 +61,7 @@ def score_by_skeletons(
     thresholds: Sequence[Threshold],
     volume: str,
     track: str,
-    repulsion: float = 0.0,
+    repulsion: float | None = None,
     minimum_nodes: int = 1,
     graph: Path | None = None,
     edits_seconds: float = 60.0,

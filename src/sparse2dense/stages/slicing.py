@@ -11,8 +11,8 @@ import zarr
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.volumes.blockwise import directory_output
 from sparse2dense.volumes.progress import with_progress
+from sparse2dense.volumes.replacing import directory_output
 from sparse2dense.volumes.volume import Volume, open_volume
 
 __all__ = ["SectionData", "read_sections", "slice_sections"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse2dense.stages.net_kinds import KINDS, NetDescription
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["draw_snapshot"]
 

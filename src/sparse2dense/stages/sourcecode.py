@@ -1,17 +1,22 @@
 """What code a stage runs, as a hash: a rule that carries it as a parameter reruns when the code changes.
 
+Finished blocks carry it too: an attempt goes on with those of the same code, whatever else was committed since.
+
 Snakemake compares modification times of scripts, so it takes a fresh checkout for a change and does not see an edited
 module that a script imports. The hash is of the parsed code without comments and docstrings.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-__all__ = ["code_hash", "imported_modules"]
+from sparse2dense.volumes.provenance import identity
+
+__all__ = ["code_hash", "imported_modules", "resume_key"]
 
 PACKAGE = "sparse2dense"
 ROOT = Path(__file__).parents[1]
@@ -32,6 +37,23 @@ def code_hash(*modules: str) -> str:
     names = sorted({name for module in modules for name in imported_modules(f"{PACKAGE}.{module}")} - WITHOUT_INFLUENCE)
     text = "".join(f"{name} {code_of(name).digest}\n" for name in names)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def resume_key(module: str, record: Mapping[str, Any], inputs: Iterable[Path]) -> dict[str, Any]:
+    """Return everything that makes finished blocks of a stage valid, as `volumes.blockwise.run_blockwise` takes it.
+
+    Parameters
+    ----------
+    module
+        `__name__` of the module of the stage.
+    record
+        Its provenance. The commit in it says nothing: it changes with a page of text, and not with a second edit.
+    inputs
+        What the stage reads.
+    """
+    lasting = {name: value for name, value in record.items() if name != "git_commit"}
+    code = code_hash(module.removeprefix(f"{PACKAGE}."))
+    return {"code": code, "record": lasting, "inputs": [identity(path) for path in inputs]}
 
 
 def imported_modules(module: str) -> set[str]:

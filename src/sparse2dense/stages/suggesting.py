@@ -27,9 +27,11 @@ from sparse2dense.ops.regions import (
 from sparse2dense.ops.suggestions import PARTS, Regions, Suggestion, suggest
 from sparse2dense.stages.comparing import shared_boxes
 from sparse2dense.stages.segmenting import offsets_of
-from sparse2dense.volumes.blockwise import Part, atomic_file, run_blockwise
+from sparse2dense.stages.sourcecode import resume_key
+from sparse2dense.volumes.blockwise import Part, run_blockwise
 from sparse2dense.volumes.grid import Block, Box, blocks, clip, moved, within
-from sparse2dense.volumes.provenance import identity, provenance
+from sparse2dense.volumes.provenance import provenance
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.tables import read_table, table_facts, write_table
 from sparse2dense.volumes.volume import Volume, open_beside, open_volume
 
@@ -130,7 +132,7 @@ def measure_regions(
         write_regions(merge_regions([read_regions(file) for file in files]), paths[0], facts)
         log.info("%s: sections %s apart correlate by %s", output, LAGS, [round(value, 2) for value in alike])
 
-    key = {"record": record, "inputs": [identity(path) for path in inputs.values()]}
+    key = resume_key(__name__, record, inputs.values())
     tiles = blocks(grid.shape, block_shape, affinity_halo(offsets))
     label = f"regions {output.parent.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)

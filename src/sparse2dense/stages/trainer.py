@@ -31,9 +31,9 @@ from sparse2dense.stages.nets import fastest, memory_format, save_net
 from sparse2dense.stages.samples import AnnotatedSamples, Sample, Samples, Targets
 from sparse2dense.stages.snapshots import draw_snapshot
 from sparse2dense.stages.training_plan import TrainingPlan
-from sparse2dense.volumes.blockwise import atomic_file, partial_path
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash, provenance
+from sparse2dense.volumes.replacing import atomic_file, partial_path
 
 __all__ = ["TrainingOutputs", "as_batch", "batch_loss", "makes_targets", "precision", "train"]
 

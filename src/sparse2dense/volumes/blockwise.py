@@ -3,14 +3,13 @@
 Everything is written below `<output>.<stamp>.partial`, which no rule declares; the stamp is a hash of everything that
 makes finished blocks valid, so work under other settings never mixes. One empty file inside marks each finished block;
 the last step gives the outputs their names. Several jobs, on several machines, may each compute a part of the blocks
-into the same place; one more job then finds all of them done and finishes.
+into the same place; one more job then gathers them: it finds all blocks done and finishes.
 """
 
 import json
 import logging
 import math
 import os
-import shutil
 import threading
 import time
 import traceback
@@ -27,21 +26,24 @@ from sparse2dense.errors import InputError
 from sparse2dense.volumes.grid import Block
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash
+from sparse2dense.volumes.replacing import atomic_file, partial_path, remove, replace, waste_path
 
-__all__ = ["OVERLAPPED", "BlockFailed", "Part", "atomic_file", "directory_output", "partial_path", "run_blockwise"]
+__all__ = ["OVERLAPPED", "BlockFailed", "Part", "run_blockwise"]
 
 log = logging.getLogger(__name__)
 
 Create = Callable[[Sequence[Path]], None]
 Work = Callable[[Sequence[Path], Block], None]
 Part = tuple[int, int]
-"""Number of a part of the work, from 0, and how many parts there are."""
+"""Number of a part of the work, from 0, and how many parts there are. Number n of n is the job that gathers them."""
 
 MANIFEST = ".blockwise"
 NEVER = 10 * 365 * 24 * 3600.0
 """Seconds; daisy's own limit of 600 s for a block would kill slow blocks."""
 PATIENCE = 3.0
 """Seconds of quick work that this process does alone: two workers, each 1.6 s in starting, would not end it sooner."""
+WATCHING = 50
+"""How much longer the progress rests than it takes to list the marks, which are many on a slow disk."""
 OVERLAPPED = 2
 """Blocks that a process without others works on at once, where it may: one is computed as others are on their way from
 and to the disk."""
@@ -49,16 +51,6 @@ and to the disk."""
 
 class BlockFailed(RuntimeError):
     """A block could not be computed; names its place and carries the traceback."""
-
-
-def partial_path(output: Path) -> Path:
-    """Return where `output` is written until it is whole."""
-    return output.with_name(output.name + ".partial")
-
-
-def waste_path(path: Path) -> Path:
-    """Return the name under which something is deleted; a kill can leave it, the next attempt removes it."""
-    return path.with_name(path.name + ".waste")
 
 
 class Manifest:
@@ -107,6 +99,20 @@ class Manifest:
         for output in self.outputs:
             remove(waste_path(output))
 
+    def expect_parts(self, blocks: Sequence[Block]) -> None:
+        """Refuse to gather what isn't here; InputError where it was computed under another stamp."""
+        first = self.outputs[0]
+        strays = [
+            other for other in first.parent.glob(f"{first.name}.*.partial") if other != self.root and other.is_dir()
+        ]
+        if strays and not (self.root.is_dir() and len(self.done()) == len(blocks)):
+            raise InputError(
+                f"{self.root.name} lacks blocks, but {', '.join(stray.name for stray in sorted(strays))} was begun "
+                "under other settings, inputs or code",
+                allowed="jobs of one output that all run the same",
+                remedy=f"give the same command again, which makes the parts anew; or first delete {first}.parts",
+            )
+
     def done(self) -> set[int]:
         """Return the indices of finished blocks."""
         return {int(entry.name) for entry in os.scandir(self.folder / "done")}
@@ -118,14 +124,18 @@ class Manifest:
     def fail(self, block: Block, error: Exception) -> None:
         """Record why the block failed; to be called where `error` is handled."""
         refused = [error.problem, error.allowed, error.remedy] if isinstance(error, InputError) else None
-        with atomic_file(self.folder / "failed" / f"{block.index}.json") as file:
+        with atomic_file(self.folder / "failed" / f"{block.index}.json", shared=True) as file:
             file.write_text(json.dumps({"trace": traceback.format_exc(), "input_error": refused}))
+
+    def failures(self) -> set[int]:
+        """Return the indices of failed blocks, those of other parts too."""
+        stems = (Path(entry.name).stem for entry in os.scandir(self.folder / "failed"))
+        return {int(stem) for stem in stems if stem.isdigit()}
 
     def failed(self, blocks: Sequence[Block]) -> dict[int, dict[str, Any]]:
         """Return by index of the failed ones of `blocks` their traceback and the parts of an InputError, if any."""
-        indices = {block.index for block in blocks}
-        files = [file for file in (self.folder / "failed").glob("*.json") if file.stem.isdigit()]
-        return {int(file.stem): json.loads(file.read_text()) for file in files if int(file.stem) in indices}
+        indices = self.failures() & {block.index for block in blocks}
+        return {index: json.loads((self.folder / "failed" / f"{index}.json").read_text()) for index in indices}
 
     def forget_failures(self, blocks: Sequence[Block]) -> None:
         """Give failed blocks another chance."""
@@ -208,7 +218,8 @@ def run_blockwise(
         Looks at the finished work, or puts it together, before it gets its name; raises what is wrong with it. A kill
         in its midst calls it again on what it left.
     part
-        Compute only this share of the blocks and leave the rest, and the end, to other jobs.
+        Compute only this share of the blocks and leave the rest, and the end, to other jobs. The job that gathers
+        n parts is (n, n): it refuses to do alone what they did under another key.
 
     Returns
     -------
@@ -220,15 +231,18 @@ def run_blockwise(
     BlockFailed
         With the coordinates and traceback of the first failed block; finished blocks stay for the next attempt.
     InputError
-        As raised by `work` or `conclude`, and for a part that there isn't.
+        As raised by `work` or `conclude`, for a part that there isn't, and where parts worked under another key.
     """
     targets = [outputs] if isinstance(outputs, Path) else list(outputs)
     layout = [[side.start, side.stop] for block in blocks for side in (*block.write, *block.read)]
     manifest = Manifest(targets, content_hash({"key": key, "blocks": layout, "outputs": [t.name for t in targets]}))
-    if part is None:
+    mine = blocks if part is None else share(blocks, part)
+    last = part is None or part[0] == part[1]
+    if last:
+        if part is not None:
+            manifest.expect_parts(blocks)
         manifest.discard_others()
     manifest.begin(create)
-    mine = blocks if part is None else share(blocks, part)
     manifest.forget_failures(mine)
     done = manifest.done()
     left = [block for block in mine if block.index not in done]
@@ -238,7 +252,7 @@ def run_blockwise(
         rest = compute_here(manifest, work, left, progress, patience, OVERLAPPED if alone and overlapping else 1)
         if rest:
             compute_in_workers(manifest, work, rest, progress, min(workers, len(rest)))
-    if part is None:
+    if last:
         manifest.sweep()
         if conclude is not None:
             conclude(manifest.partials)
@@ -248,12 +262,19 @@ def run_blockwise(
 
 
 def share(blocks: Sequence[Block], part: Part) -> Sequence[Block]:
-    """Return one of several runs of neighbouring blocks, as equal as can be; InputError for a part that there isn't."""
+    """Return one of several runs of neighbouring blocks, as equal as can be, or all for the job that gathers them.
+
+    Raises InputError for a part that there isn't.
+    """
     number, parts = part
-    if not 0 <= number < parts:
+    if parts < 1 or not 0 <= number <= parts:
         raise InputError(
-            f"part {number} of {parts}", allowed="parts from 0 to one less than their number", remedy="correct the part"
+            f"part {number} of {parts}",
+            allowed="parts from 0 to one less than their number, which is the job that gathers them",
+            remedy="correct the part",
         )
+    if number == parts:
+        return blocks
     return blocks[len(blocks) * number // parts : len(blocks) * (number + 1) // parts]
 
 
@@ -328,6 +349,7 @@ def compute_in_workers(manifest: Manifest, work: Work, left: Sequence[Block], pr
 
 def worker_loop(manifest: Manifest, work: Work, left: list[Block], parent: int) -> Callable[[], None]:
     """Return what each worker process runs: take blocks until there are none."""
+    indices = {block.index for block in left}  # once: there may be a hundred thousand
 
     def loop() -> None:
         end_with_parent(parent)
@@ -337,7 +359,7 @@ def worker_loop(manifest: Manifest, work: Work, left: list[Block], parent: int) 
                 if ticket is None:
                     return
                 block = left[ticket.write_roi.begin[0]]
-                if manifest.failed(left):
+                if not indices.isdisjoint(manifest.failures()):
                     continue
                 try:
                     work(manifest.partials, block)
@@ -366,9 +388,12 @@ def watched(manifest: Manifest, left: Sequence[Block], progress: Progress) -> It
     indices, before = {block.index for block in left}, progress.done
 
     def watch() -> None:
+        pause = 1.0
         while True:
-            last = ended.wait(1.0)
+            last = ended.wait(pause)
+            start = time.perf_counter()
             new = before + len(manifest.done() & indices) - progress.done
+            pause = max(1.0, WATCHING * (time.perf_counter() - start))
             if new > 0:
                 progress.advance(new)
             if last:
@@ -387,49 +412,3 @@ def failure(block: Block, reason: str) -> str:
     """Say which block failed, where it lies and why."""
     where = " ".join(f"{side.start}-{side.stop}" for side in block.write)
     return f"block {block.index} at {block.position}, voxels {where}, failed; finished blocks are kept\n{reason}"
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a directory, if there is one."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def replace(partial: Path, output: Path) -> None:
-    """Give `partial` the name `output`; what had it moves aside first, so that it is never seen half-deleted."""
-    if output.exists() or output.is_symlink():
-        waste = waste_path(output)
-        remove(waste)
-        output.rename(waste)
-        partial.replace(output)
-        remove(waste)
-    else:
-        partial.replace(output)
-
-
-@contextmanager
-def directory_output(path: Path) -> Iterator[Path]:
-    """Yield an empty directory to fill; it becomes `path` when the body ends, and is removed when it raises."""
-    partial = partial_path(path)
-    remove(partial)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-    except BaseException:
-        remove(partial)
-        raise
-    replace(partial, path)
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path with the same suffix to write to; it becomes `path` at the end, and is removed on an error."""
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

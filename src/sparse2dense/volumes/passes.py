@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparse2dense.volumes.blockwise import Create, Work, remove, run_blockwise, waste_path
+from sparse2dense.volumes.blockwise import Create, Work, run_blockwise
 from sparse2dense.volumes.grid import Block
 from sparse2dense.volumes.provenance import content_hash
+from sparse2dense.volumes.replacing import remove, waste_path
 
 __all__ = ["Passes", "passes_for"]
 

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.skeletons import Skeletons, component_of_nodes, consolidate, crop
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 from sparse2dense.volumes.volume import Volume
 
 __all__ = ["crop_to_volume", "read_csv", "read_graphml", "read_skeletons", "read_swc", "write_csv", "write_graphml"]

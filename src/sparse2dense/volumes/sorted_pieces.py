@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse2dense.ops.row_sums import sum_rows
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["Piece", "SortedRows", "open_rows", "pieces_beside", "ranges", "save_rows", "summed_rows"]
 
@@ -81,7 +81,7 @@ def save_rows(columns: Mapping[str, NDArray[Any]], folder: Path, table: str, ind
     rows = np.empty(len(next(iter(columns.values()))), types)
     for name, values in columns.items():
         rows[name] = values
-    with atomic_file(_file(folder, table, index)) as partial:
+    with atomic_file(_file(folder, table, index), shared=True) as partial:
         np.save(partial, rows)
 
 

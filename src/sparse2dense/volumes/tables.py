@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sparse2dense.errors import InputError
-from sparse2dense.volumes.blockwise import atomic_file
+from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["BATCH", "growing_table", "read_table", "table_batches", "table_facts", "table_length", "write_table"]
 
