@@ -5,14 +5,16 @@
 # make benchmark-peers  installs those peers that need old packages into an environment of their own
 # make view        installs what `sparse2dense view --offline` needs besides
 # make clean       removes what tools left behind, never results
+# make site        the documentation as a website in site/; needs `pip install -e '.[docs]'`
 # make lock        pins the newest versions that pyproject.toml allows
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 
 PEERS := benchmarks/peers/.venv
+PAGES := README.md CONTRIBUTING.md CHANGELOG.md LICENSE config docs envs profiles
 
-.PHONY: run test lint benchmark benchmark-peers view clean lock
+.PHONY: run test lint benchmark benchmark-peers view site clean lock
 
 run: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -34,6 +36,15 @@ benchmark: .venv/installed
 benchmark-peers: $(PEERS)/installed
 
 view: .venv/view
+
+site: .pages/made
+	$(BIN)/mkdocs build
+
+# What pages are and link to, in the places where they lie: MkDocs reads one folder, which mustn't be the project's.
+.pages/made: Makefile
+	mkdir -p $(@D)
+	ln -sfn $(PAGES:%=../%) $(@D)
+	touch $@
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

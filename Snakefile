@@ -61,6 +61,7 @@ onstart:
 
 
 rule all:
+    """Target: the report, and skeleton scores where there are skeletons; what `snakemake` alone makes."""
     default_target: True
     input:
         "<results>/report.html",

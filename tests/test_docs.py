@@ -29,7 +29,7 @@ TROUBLESHOOTING = ROOT / "docs/troubleshooting.md"
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
 SHELLS = ("bash", "console")
 # Commands that do something else than run jobs: their options are checked, but there is nothing to plan.
-WITHOUT_PLAN = {"--unlock", "--report", "--lint"}
+WITHOUT_PLAN = {"--unlock", "--report", "--lint", "--list-target-rules"}
 
 
 class Fence(NamedTuple):

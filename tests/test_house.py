@@ -6,6 +6,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,25 @@ def test_the_conda_environment_gets_this_project_wherever_it_runs(tmp_path: Path
     environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", variable: "/a project"}
     subprocess.run(["bash", str(script)], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "asked.txt").read_text().splitlines()[-2:] == ["-e", "/a project"]
+
+
+def test_the_container_is_made_of_what_is_there() -> None:
+    """The definition for Apptainer copies files that exist, from a Python that fits, and tries what is installed."""
+    text = (ROOT / "envs/sparse2dense.def").read_text()
+    sections = dict(re.findall(r"^%(\w+)\n(.*?)(?=^%|\Z)", text, re.MULTILINE | re.DOTALL))
+    copied = [line.split() for line in sections["files"].splitlines() if line.strip()]
+    assert all((ROOT / source).exists() for source, _ in copied)
+    targets = {target for _, target in copied}
+    named = set(re.findall(r"/opt/sparse2dense/[\w.]+", sections["post"]))
+    assert named <= targets and "/opt/sparse2dense/requirements.lock" in named
+    needed = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "src"}
+    assert needed <= {source for source, _ in copied}, "the package can't be built without them"
+    python = re.search(r"^From: python:([\d.]+)", text, re.MULTILINE)
+    assert python is not None and Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python[1])
+    (imported,) = re.findall(r'python -c "import (.*)"', sections["test"])
+    for name in imported.split(", "):
+        assert find_spec(name) is not None, name
+    assert set(re.findall(r"^    (\w+) --", sections["test"], re.MULTILINE)) == {"snakemake", *PROJECT["scripts"]}
 
 
 def test_lock_fits_the_project() -> None:
