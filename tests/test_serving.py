@@ -53,7 +53,8 @@ def test_results_that_can_only_be_read_are_shown_too(run: Path, capsys: pytest.C
     assert "rest%2Fraw.zarr" in link
 
 
-def test_the_command_serves_until_it_is_interrupted(run: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_interrupted(run: Path, ending: signal.Signals) -> None:
     """From the printed link alone: the state, its layers, their data, for pages of the client only."""
     call = [sys.executable, "-m", "sparse2dense.stages.command", "view", str(run), "--port", "0", "--no-browser"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -72,7 +73,7 @@ def test_the_command_serves_until_it_is_interrupted(run: Path) -> None:
                     assert json.loads(answer.read())["shape"] == [5, 19, 26]
                     assert answer.headers["Access-Control-Allow-Origin"] == allowed
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(ending)
         assert process.wait(60) == 0
 
 

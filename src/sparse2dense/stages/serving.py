@@ -1,6 +1,7 @@
 """Neuroglancer on a run: a server for its files on this machine, or a link to where they lie."""
 
 import json
+import signal
 import sys
 import webbrowser
 from collections.abc import Mapping
@@ -61,6 +62,8 @@ def serve(results: Path, volume: str, port: int, client: str | None, *, browser:
         sys.stdout.flush()
         if browser:
             webbrowser.open(address)
+        for ending in (signal.SIGINT, signal.SIGTERM):  # a shell in the background lets its commands ignore Ctrl-C
+            signal.signal(ending, signal.default_int_handler)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
