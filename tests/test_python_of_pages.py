@@ -12,7 +12,7 @@ from sparse2dense.volumes.volume import create_volume, open_volume
 
 ROOT = Path(__file__).parents[1]
 TRACK = Path("results/demo/held_out/bootstrapped")
-FRAGMENTS = np.array([[[3, 3, 9], [1042, 1043, 0]], [[3, 2**40, 9], [1042, 0, 7]]], dtype=np.uint64)
+FRAGMENTS = np.array([[[3, 3], [9, 1042]], [[1043, 0], [3, 2**40]], [[9, 1042], [0, 7]]], dtype=np.uint64)
 SEGMENTS = {3: 3, 7: 6, 9: 8, 1042: 5, 1043: 5, 2**40: 11}
 
 
@@ -58,8 +58,8 @@ def test_a_crop_is_exported_with_small_ids(track: Path) -> None:
 
 
 def test_joins_and_separations_change_the_mapping(track: Path) -> None:
-    """Segments 3, 8 and 11 become one, and both fragments of segment 5 another one that was there before nowhere."""
+    """Segments 3, 8 and 11 become one, and both fragments of segment 5 a new one."""
     _, correct = blocks("docs/howto/proofreading.md")
     exec(compile(correct, "proofreading.md", "exec"), {})
     written = tifffile.imread(track / "data/corrected.tif")
-    assert written.tolist() == [[[3, 3, 3], [7, 7, 0]], [[3, 3, 3], [7, 0, 6]]]
+    assert written.tolist() == [[[3, 3], [3, 7]], [[7, 0], [3, 3]], [[3, 7], [0, 6]]]
