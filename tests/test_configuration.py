@@ -231,7 +231,7 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ("changes", "names"),
     [
         ({"volumes.fib.role": "unlabelled"}, ["no volume with the role annotated", "`volumes.fib.painted` is given"]),
-        ({"volumes.nets": TEST}, ["`volumes.nets`", "would share a folder", "benchmarks, logs, nets, thresholds"]),
+        ({"volumes.nets": TEST}, ["`volumes.nets`", "would share a folder", "charts, logs, nets, thresholds"]),
         ({"volumes.fib.phantom": {"shape": [9, 9, 9]}}, ["both `phantom` and `raw`"]),
         ({"volumes.two": {"role": "unlabelled"}}, ["`volumes.two` has neither `raw` nor `phantom`"]),
         ({"volumes.two": {"role": "unlabelled", "raw": {}}}, ["neither `path` nor `url`"]),
