@@ -107,7 +107,8 @@ def test_parts_share_out_all_objects_evenly() -> None:
 
 
 def test_removed_objects_become_unlabelled_not_background(truth: np.ndarray) -> None:
-    labels, mask = annotation.remove_small(*annotation.dense(truth, zero="background"), 2)
+    small = annotation.small_objects(annotation.label_statistics(annotation.count_labels(truth)), 2)
+    labels, mask = annotation.remove_labels(*annotation.dense(truth, zero="background"), small)
     gone = truth == 2**32 + 1
     assert not labels[gone].any()
     assert not mask[gone].any()

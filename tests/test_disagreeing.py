@@ -12,7 +12,7 @@ import pytest
 from sparse2dense.errors import InputError
 from sparse2dense.ops.affinities import affinities, axis_offsets
 from sparse2dense.ops.descriptors import local_shape_descriptors, section_descriptors
-from sparse2dense.ops.disagreement import affinity_error, descriptor_error, sum_errors
+from sparse2dense.ops.disagreement import affinity_error, descriptor_error, mean_errors, sum_errors
 from sparse2dense.ops.far_links import far_links
 from sparse2dense.ops.overlaps import look_up
 from sparse2dense.stages.agglomerating import read_merge_tree
@@ -177,6 +177,11 @@ def measured(folder: Path, predicted: dict[str, Path], name: str, **settings: An
         return list(zip(*(column.tolist() for column in columns), strict=True)), list(csv.DictReader(file))
 
 
+def means(keys: np.ndarray, errors: np.ndarray, voxels: np.ndarray) -> list[tuple[Any, ...]]:
+    """Objects or sections with the mean of their errors and their voxels."""
+    return list(zip(keys.tolist(), mean_errors(errors, voxels).tolist(), voxels.tolist(), strict=True))
+
+
 def test_objects_and_sections_are_those_of_the_whole_in_any_blocks(folder: Path, predicted: dict[str, Path]) -> None:
     objects, sections = measured(folder, predicted, "whole", downsample=2)
     segments = look_up(
@@ -190,13 +195,13 @@ def test_objects_and_sections_are_those_of_the_whole_in_any_blocks(folder: Path,
             sigma = open_volume(path).attributes["sigma"]
             table = sum_errors(descriptor_error(values, segments, sigma, downsample=2), segments)
         mine = [row[1:] for row in objects if row[0] == name]
-        assert mine == list(zip(*(column.tolist() for column in table.per_object()), strict=True))
+        assert mine == means(*table.object_sums())
         found = [
             (int(row["section"]), float(row["disagreement"]), int(row["voxels"]))
             for row in sections
             if row["prediction"] == name
         ]
-        assert found == list(zip(*(column.tolist() for column in table.per_section()), strict=True))
+        assert found == means(*table.section_sums())
         assert len(found) == 9
     for part in ((0, 2), (1, 2), None):
         again = measured(folder, predicted, "parts", downsample=2, block_shape=(3, 9, 13), part=part)

@@ -15,6 +15,7 @@ from sparse2dense.ops.disagreement import (
     affinity_halo,
     descriptor_error,
     descriptor_halo,
+    mean_errors,
     sum_errors,
 )
 from sparse2dense.volumes.grid import Block, Box, blocks
@@ -139,15 +140,14 @@ def test_sums_per_object_and_section() -> None:
     error = np.array([[[0.5, 0.25]], [[1, np.nan]], [[0.125, 0.375]]], np.float32)
     labels = np.array([[[HUGE, 3]], [[HUGE, 3]], [[3, 0]]], np.uint64)
     table = sum_errors(error, labels, first_section=40)
-    ids, means, voxels = table.per_object()
+    ids, errors, voxels = table.object_sums()
     assert ids.tolist() == [0, 3, HUGE]
-    assert means.tolist() == [0.375, 0.1875, 0.75]
+    assert mean_errors(errors, voxels).tolist() == [0.375, 0.1875, 0.75]
     assert voxels.tolist() == [1, 2, 2]
-    sections, means, voxels = table.per_section()
+    sections, errors, voxels = table.section_sums()
     assert sections.tolist() == [40, 41, 42]
-    assert means.tolist() == [0.375, 1, 0.25]
+    assert mean_errors(errors, voxels).tolist() == [0.375, 1, 0.25]
     assert voxels.tolist() == [2, 1, 2]
-    assert table.mean() == 0.45
     masked = sum_errors(error, labels, 40, counted=labels == 3)
     assert rows(masked) == [(3, 40, 2**14, 1), (3, 42, 2**13, 1)]
 
@@ -156,15 +156,16 @@ def test_sums_of_sections_are_those_of_the_volume() -> None:
     error, labels = np.random.default_rng(0).random(SHAPE).astype(np.float32), labels_of()
     whole = sum_errors(error, labels)
     assert rows(whole) == sorted(row for z in range(SHAPE[0]) for row in rows(sum_errors(error[[z]], labels[[z]], z)))
-    assert whole.mean() == pytest.approx(float(error.mean()), abs=1e-5)
+    (mean,) = mean_errors(whole.error.sum(keepdims=True), whole.voxels.sum(keepdims=True))
+    assert mean == pytest.approx(float(error.mean()), abs=1e-5)
 
 
 def test_nothing_that_counts_has_no_mean() -> None:
     labels = np.zeros((1, 2, 2), np.uint8)
     nothing = descriptor_error(np.zeros((10, 1, 2, 2), np.uint8), labels, (1, 1, 1))
     for table in (sum_errors(nothing, labels), sum_errors(nothing[:0], labels[:0])):
-        assert len(table) == len(table.per_object()[0]) == len(table.per_section()[0]) == 0
-        assert np.isnan(table.mean())
+        assert len(table) == len(table.object_sums()[0]) == len(table.section_sums()[0]) == 0
+    assert np.isnan(mean_errors(np.zeros(1, np.int64), np.zeros(1, np.int64))).all()
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

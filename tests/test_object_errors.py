@@ -14,7 +14,6 @@ from sparse2dense.ops.object_errors import (
     SPLIT,
     ObjectErrors,
     error_volume,
-    largest_partners,
     merge_errors,
     split_errors,
 )
@@ -77,15 +76,6 @@ def test_background_is_a_partner_but_neither_main_nor_among_the_worst() -> None:
     assert splits.partners.tolist() == [2, 1, 2]
     assert row(merges, 0).bits[0] > 0
     assert len(merges.worst(10)) == 0
-
-
-def test_largest_partners_of_either_side() -> None:
-    truth = np.array([1] * 6 + [0, HUGE], np.uint64)
-    table = overlaps(truth, np.array([7, 7, 0, 0, 5, HUGE, 5, 5], np.uint64))
-    assert largest_partners(table, "truth", 1, 3) == [(0, 2), (7, 2), (5, 1)]
-    assert largest_partners(table, "segment", 5, 9) == [(1, 1), (HUGE, 1)]
-    assert largest_partners(table, "truth", HUGE, 9) == [(5, 1)]
-    assert largest_partners(table, "truth", 0, 9) == largest_partners(table, "segment", 99, 9) == []
 
 
 def test_error_codes_by_hand() -> None:

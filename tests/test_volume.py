@@ -101,12 +101,6 @@ def test_a_section_is_a_volume_of_two_axes(tmp_path: Path) -> None:
     assert volume.read((slice(-5, 30), slice(0, 45))).shape == (35, 45)
 
 
-def test_attributes_can_be_added(tmp_path: Path) -> None:
-    volume = create_volume(tmp_path / "a.zarr", (4, 4, 4), np.uint8, voxel_size=(8, 8, 8), attributes={"a": 1})
-    open_volume(volume.path, "r+").set_attributes({"provenance": {"stage": "test"}})
-    assert open_volume(volume.path).attributes == {"a": 1, "provenance": {"stage": "test"}}
-
-
 def test_equal_volumes_are_equal_bytes(tmp_path: Path) -> None:
     values = np.random.default_rng(2).integers(0, 9, (40, 70, 70), dtype=np.uint64)
     for name in ("a", "b"):

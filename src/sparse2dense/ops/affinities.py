@@ -18,7 +18,6 @@ __all__ = [
     "affinity_mask",
     "axis_offsets",
     "check_offsets",
-    "masked_affinities",
     "nearest_offsets",
     "pair_slices",
 ]
@@ -163,17 +162,3 @@ def affinity_mask(
             counts |= labelled[here] | labelled[there]
         channel[here] = counts
     return out
-
-
-def masked_affinities(
-    labels: NDArray[np.integer],
-    mask: NDArray[np.integer] | NDArray[np.bool_],
-    offsets: Sequence[Sequence[int]],
-    rim: Rim = "boundary",
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Affinities of the annotated part of `labels`, and which of them count (`affinity_mask`).
-
-    Labels outside `mask` are taken as 0 first, so that nothing unannotated reaches a target.
-    """
-    counts = affinity_mask(mask, labels, offsets, rim)
-    return affinities(np.where(mask != 0, labels, labels.dtype.type(0)), offsets), counts

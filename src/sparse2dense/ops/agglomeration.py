@@ -1,6 +1,7 @@
 """Hierarchical agglomeration of a region graph: run once, its history is a tree that every threshold cuts."""
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,7 @@ from sparse2dense.ops.graph import RegionGraph
 from sparse2dense.ops.merging import bin_type, contact_type, merges
 from sparse2dense.ops.thresholds import Threshold, threshold_name
 
-__all__ = ["MergeTree", "Sets", "merge_tree"]
+__all__ = ["MergeTree", "cuts", "merge_tree"]
 
 QUANTILES = (10, 25, 50, 75, 90)
 INT32 = 2**31 - 1
@@ -46,11 +47,8 @@ class MergeTree:
         A merge of a score below that of an earlier one comes with the earlier one, as the agglomeration stops at the
         first score that reaches the threshold. Segments are 1..K in the order of their smallest fragment id.
         """
-        done = int(np.searchsorted(self._reached, float(threshold_name(threshold)), side="left"))
-        a, b = self._places
-        sets = Sets(len(self.fragments))
-        sets.join(a[:done], b[:done])
-        return self.fragments, sets.numbers(last=True).astype(np.uint64)
+        segments = next(cuts(len(self.fragments), [(*self._places, self._reached)], [threshold]))
+        return self.fragments, segments.astype(np.uint64)
 
     @cached_property
     def _reached(self) -> NDArray[np.float64]:
@@ -61,6 +59,38 @@ class MergeTree:
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where a and b are among the fragments; most of the work of a cut, and the same for all."""
         return np.searchsorted(self.fragments, self.a), np.searchsorted(self.fragments, self.b)
+
+
+def cuts(
+    count: int,
+    batches: Iterable[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]],
+    thresholds: Sequence[Threshold],
+) -> Iterator[NDArray[np.integer]]:
+    """Yield the segments of a tree at ascending thresholds, in one pass over its merges.
+
+    Parameters
+    ----------
+    count
+        Of the fragments.
+    batches
+        Merges in their order, a few at a time: places of a and b among the fragments, and scores, as in `MergeTree`.
+    thresholds
+        As in `MergeTree.cut`, whose segments these are.
+    """
+    sets, left = Sets(count), [float(threshold_name(threshold)) for threshold in thresholds]
+    for a, b, score in batches:
+        # the merges before have reached none of those that are left
+        ends, start = np.searchsorted(np.maximum.accumulate(score), left), 0
+        for end in ends[ends < len(score)].tolist():
+            sets.join(a[start:end], b[start:end])
+            start, left = end, left[1:]
+            yield sets.numbers(last=not left)
+        if not left:
+            return
+        sets.join(a[start:], b[start:])
+    while left:
+        left = left[1:]
+        yield sets.numbers(last=not left)
 
 
 class Sets:

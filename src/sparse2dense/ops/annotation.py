@@ -26,7 +26,6 @@ __all__ = [
     "objects",
     "painted",
     "remove_labels",
-    "remove_small",
     "sections",
     "small_objects",
     "split_objects",
@@ -163,12 +162,6 @@ def remove_labels(labels: NDArray, mask: NDArray, ids: NDArray[np.uint64]) -> An
     """Take objects out of an annotation: their voxels become unlabelled, not background."""
     labels = labels.astype(np.uint64, copy=False)
     return _within(labels, (mask != 0) & ~np.isin(labels, ids))
-
-
-def remove_small(labels: NDArray, mask: NDArray, minimum_size: int) -> Annotation:
-    """Take objects of fewer than `minimum_size` labelled voxels out of a whole annotation (z, y, x)."""
-    statistics = label_statistics(count_labels(labels))
-    return remove_labels(labels, mask, small_objects(statistics, minimum_size))
 
 
 def small_objects(statistics: pd.DataFrame, minimum_size: int) -> NDArray[np.uint64]:

@@ -198,21 +198,6 @@ class Disagreement:
         (section,), (error, voxels) = sum_rows([self.section], [self.error, self.voxels])
         return section, error, voxels
 
-    def per_object(self) -> tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.int64]]:
-        """Return every segment, ascending, the mean error of its voxels, and how many these are."""
-        label, error, voxels = self.object_sums()
-        return label, mean_errors(error, voxels), voxels
-
-    def per_section(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Return every section with voxels that count, ascending, their mean error, and how many these are."""
-        section, error, voxels = self.section_sums()
-        return section, mean_errors(error, voxels), voxels
-
-    def mean(self) -> float:
-        """Return the mean error of all voxels that count; nan where none does."""
-        voxels = int(self.voxels.sum())
-        return float(self.error.sum()) * UNIT / voxels if voxels else float("nan")
-
 
 def mean_errors(error: NDArray[np.int64], voxels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return mean errors from 0 to 1, given sums as in `Disagreement`; nan where no voxel counts."""

@@ -1,7 +1,6 @@
 """Which objects are split and which segments merge, from a table of overlaps, and where in the volume."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from sparse2dense.errors import InputError
 from sparse2dense.ops.overlaps import OverlapTable
 
-__all__ = ["MERGE", "SPLIT", "ObjectErrors", "error_volume", "largest_partners", "merge_errors", "split_errors"]
+__all__ = ["MERGE", "SPLIT", "ObjectErrors", "error_volume", "merge_errors", "split_errors"]
 
 SPLIT, MERGE = 1, 2
 """Bits of the codes of `error_volume`."""
@@ -84,21 +83,6 @@ def _errors(labels: NDArray[np.uint64], partner: NDArray[np.uint64], voxels: NDA
     bits = np.bincount(inverse, -voxels * np.log2(voxels / sizes[inverse]), len(ids)) / max(int(voxels.sum()), 1)
     # + 0 turns the -0 of an undivided object into 0
     return ObjectErrors(ids, bits + 0.0, sizes, partners.astype(np.int64), partner[first], voxels[first])
-
-
-def largest_partners(
-    table: OverlapTable, side: Literal["truth", "segment"], label: int, count: int
-) -> list[tuple[int, int]]:
-    """Return at most `count` partners of one label that share most voxels, as (id, voxels), the largest first.
-
-    `side` says what `label` is: the segments of an object of the `truth`, or the objects of a `segment`. Truth 0
-    doesn't count; equal partners are ordered by id.
-    """
-    table = table.select(table.truth != 0)
-    mine, other = (table.truth, table.segment) if side == "truth" else (table.segment, table.truth)
-    rows = np.flatnonzero(mine == np.uint64(label))
-    order = rows[np.lexsort((other[rows], -table.voxels[rows]))][:count]
-    return list(zip(other[order].tolist(), table.voxels[order].tolist(), strict=True))
 
 
 def error_volume(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse2dense.ops.agglomeration import MergeTree, Sets, merge_tree
+from sparse2dense.ops.agglomeration import MergeTree, cuts, merge_tree
 from sparse2dense.ops.fragments import nearest_channels
 from sparse2dense.ops.graph import RegionGraph, region_graph, scale_of
 from sparse2dense.ops.mutex_sweep import MutexSweep
@@ -243,16 +243,18 @@ def make_luts(source: Path, outputs: Mapping[Threshold, Path], *, repulsion: flo
     files = {threshold_name(threshold): path for threshold, path in outputs.items()}
     names = sorted(files, key=float)
     settings: dict[str, Any] = {}
-    cuts: Iterator[tuple[NDArray[np.uint64], NDArray[np.integer]]]
+    partitions: Iterator[tuple[NDArray[np.uint64], NDArray[np.integer]]]
     if source.is_dir():
         sweep = _mutex_sweep(source, repulsion)
-        settings, cuts = {"repulsion": sweep.repulsion}, map(sweep.cut, names)
+        settings, partitions = {"repulsion": sweep.repulsion}, map(sweep.cut, names)
     else:
-        cuts = _cuts(source, list(map(float, names)))
+        fragments = _fragments(source)
+        found = cuts(len(fragments), _merges(source, fragments), names)
+        partitions = ((fragments, segments) for segments in found)
     for name in names:
         record = provenance("make_lut", {"threshold": name, **settings}, {"source": source})
         # not as a variable, so that one is gone before the next is made
-        _write_lut(files[name], *next(cuts), {"threshold": name, "provenance": record})
+        _write_lut(files[name], *next(partitions), {"threshold": name, "provenance": record})
 
 
 def _write_lut(
@@ -265,27 +267,7 @@ def _write_lut(
     log.info("%s: %d fragments in %d segments", output, len(fragments), segments.max(initial=0))
 
 
-def _cuts(tree: Path, thresholds: Sequence[float]) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.integer]]]:
-    """Yield what `MergeTree.cut` returns at ascending thresholds, in 16 bytes per fragment.
-
-    Merges are taken from disk a few at a time, once for all thresholds.
-    """
-    fragments = _fragments(tree)
-
-    def places(ids: NDArray[np.uint64]) -> NDArray[np.int64]:
-        return np.searchsorted(fragments, ids)
-
-    sets, left = Sets(len(fragments)), thresholds
+def _merges(tree: Path, fragments: NDArray[np.uint64]) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield the merges of a tree on disk, a few at a time, as `ops.agglomeration.cuts` takes them."""
     for a, b, score in table_batches(tree, "a", "b", "score"):
-        # the merges before have reached none of those that are left
-        ends, start = np.searchsorted(np.maximum.accumulate(score), left), 0
-        for end in ends[ends < len(score)].tolist():
-            sets.join(places(a[start:end]), places(b[start:end]))
-            start, left = end, left[1:]
-            yield fragments, sets.numbers(last=not left)
-        if not left:
-            return
-        sets.join(places(a[start:]), places(b[start:]))
-    while left:
-        left = left[1:]
-        yield fragments, sets.numbers(last=not left)
+        yield np.searchsorted(fragments, a), np.searchsorted(fragments, b), score

@@ -99,7 +99,7 @@ def rank_errors(
             for kind, boxes in found_boxes.items()
             for name, column in vars(merge_boxes(boxes)).items()
         }
-        with atomic_file(_boxes_beside(paths) / f"{block.index}.npz") as piece:
+        with atomic_file(_boxes_beside(paths) / f"{block.index}.npz", shared=True) as piece:
             np.savez(piece, **columns)
 
     def conclude(paths: Sequence[Path]) -> None:

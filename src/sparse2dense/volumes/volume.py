@@ -76,10 +76,6 @@ class Volume:
     def __setitem__(self, selection: Any, value: Any) -> None:
         self.array[selection] = value
 
-    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Add to what is stored beside the array."""
-        self.array.update_attributes(dict(attributes))
-
     def read(self, box: Box, mode: Literal["reflect", "constant"] = "reflect") -> NDArray[Any]:
         """Read a box of voxels, all channels, that may leave the volume.
 
