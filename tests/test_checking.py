@@ -124,7 +124,11 @@ def test_a_mask_lies_on_its_labels(tmp_path: Path) -> None:
 
 def test_missing_skeletons_are_named(tmp_path: Path) -> None:
     full = config(tmp_path)
-    test = {"role": "test", "phantom": {"shape": [40, 40, 40]}, "skeletons": {"path": str(tmp_path / "nodes.swc")}}
+    test = {
+        "role": "test",
+        "phantom": {"shape": [40, 40, 40], "voxel_size": [40, 4.5, 4]},
+        "skeletons": {"path": str(tmp_path / "nodes.swc")},
+    }
     full["volumes"] |= complete({"volumes": {**full["volumes"], "held_out": test}}, SCHEMA)["volumes"]
     told = [str(problem) for problem in input_problems(full)[0]]
     assert len(told) == 1

@@ -166,7 +166,7 @@ def test_the_conda_environment_gets_this_project_wherever_it_runs(tmp_path: Path
     script = tmp_path / "copy.post-deploy.sh"
     script.write_text((ROOT / "envs/sparse2dense.post-deploy.sh").read_text())
     (variable,) = re.findall(
-        r'os\.environ\["(\w+)"\] = str\(workflow\.basedir\)', (ROOT / "workflow/rules/common.smk").read_text()
+        r"os\.environ\.update\((\w+)=str\(workflow\.basedir\)\)", (ROOT / "workflow/rules/common.smk").read_text()
     )
     environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", variable: "/a project"}
     subprocess.run(["bash", str(script)], cwd=tmp_path, env=environment, check=True)
