@@ -270,7 +270,7 @@ def source_of(wildcards):
 def source_files(wildcards):
     """What to import: generated, on this machine, or downloaded once for all volumes that name the same address."""
     volume = config["volumes"][wildcards.volume]
-    if "phantom" in volume:
+    if wildcards.kind not in volume:
         return "<results>/{volume}/phantom/{kind}.tif"
     source = volume[wildcards.kind]
     if source["path"] is not None:
@@ -291,7 +291,7 @@ def first_with(urls):
 def file_of(wildcards):
     """The name of the only file of a download; None for a series, which is read as one, and for other sources."""
     volume = config["volumes"][wildcards.volume]
-    urls = addresses(volume[wildcards.kind]) if "phantom" not in volume else []
+    urls = addresses(volume[wildcards.kind]) if wildcards.kind in volume else []
     return file_name(urls[0]) if len(urls) == 1 else None
 
 
@@ -302,9 +302,9 @@ def checksums(wildcards):
 
 
 def import_settings(wildcards):
-    """How to read a source; generated volumes only need their voxel size."""
+    """How to read a source; generated images and truth only need their voxel size."""
     volume = config["volumes"][wildcards.volume]
-    if "phantom" in volume:
+    if wildcards.kind not in volume:
         return {"voxel_size": volume["phantom"]["voxel_size"]}
     unused = ("path", "url", "url_sha256")
     return {key: value for key, value in volume[wildcards.kind].items() if key not in unused}
