@@ -1,7 +1,6 @@
 """Work over blocks can be stopped at any moment, and nothing half-made ever has a declared name."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from sparse2dense.errors import InputError
 from sparse2dense.volumes import blockwise
 from sparse2dense.volumes.blockwise import OVERLAPPED, BlockFailed, run_blockwise
 from sparse2dense.volumes.grid import Block, blocks
-from sparse2dense.volumes.replacing import atomic_file, directory_output
 from sparse2dense.volumes.volume import create_volume, open_volume
 
 TILES = blocks((7, 4, 5), (4, 4, 4))
@@ -419,41 +417,3 @@ def test_the_conclusion_sees_all_blocks_and_is_repeated_after_a_failure(tmp_path
     assert run_blockwise(output, {}, create_folders, writer("y"), TILES, label="test", conclude=conclude) == 0
     assert seen == [whole("x"), whole("x")]
     assert content(output) == whole("x") | {"sum": "4"}
-
-
-def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    output = tmp_path / "figures"
-    with directory_output(output) as folder:
-        (folder / "a.png").write_text("a")
-        assert not output.exists()
-    with pytest.raises(ZeroDivisionError), directory_output(output) as folder:
-        (folder / "b.png").write_text("b")
-        raise ZeroDivisionError
-    assert content(output) == {"a.png": "a"}
-    with directory_output(output) as folder:
-        (folder / "c.png").write_text("c")
-    assert content(output) == {"c.png": "c"}
-    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "scores.csv"
-    with pytest.raises(ZeroDivisionError), atomic_file(path) as file:
-        file.write_text("half")
-        raise ZeroDivisionError
-    assert not path.exists()
-    with atomic_file(path) as file:
-        assert file.suffix == ".csv"
-        file.write_text("whole")
-    assert content(path.parent) == {"scores.csv": "whole"}
-    shutil.rmtree(path.parent)
-
-
-def test_two_that_write_a_file_at_once_each_write_all_of_it(tmp_path: Path) -> None:
-    path = tmp_path / "rows.npy"
-    with atomic_file(path, shared=True) as one, atomic_file(path, shared=True) as other:
-        one.write_text("whole")
-        other.write_text("half")
-        assert one.read_text() == "whole" and one.suffix == other.suffix == ".npy"
-        other.write_text("whole")
-    assert content(tmp_path) == {"rows.npy": "whole"}
