@@ -267,7 +267,7 @@ def _write_lut(
     log.info("%s: %d fragments in %d segments", output, len(fragments), segments.max(initial=0))
 
 
-def _merges(tree: Path, fragments: NDArray[np.uint64]) -> Iterator[tuple[NDArray[Any], ...]]:
+def _merges(tree: Path, fragments: NDArray[np.uint64]) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
     """Yield the merges of a tree on disk, a few at a time, as `ops.agglomeration.cuts` takes them."""
     for a, b, score in table_batches(tree, "a", "b", "score"):
         yield np.searchsorted(fragments, a), np.searchsorted(fragments, b), score

@@ -13,5 +13,5 @@ def read_errors(file: Path, ids: str = "str") -> pd.DataFrame:
     Thresholds are exact decimals, and ids of type `ids`, str or uint64, because no float holds them. A table without
     conventions, as older runs wrote it, holds no others.
     """
-    table = pd.read_csv(file, dtype={"threshold": str, "label": ids, "main": ids})
+    table = pd.read_csv(file, dtype={"threshold": "str", "label": ids, "main": ids})
     return table[table["convention"] == "interior"] if "convention" in table else table
