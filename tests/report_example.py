@@ -82,11 +82,11 @@ def example_run(folder: Path) -> dict[str, Any]:
 
 def error_row(kind: str, place: int) -> dict[str, Any]:
     """A row of `errors.csv`, of an object or segment with an id that no float holds, amid z, y, x of 4, 15, 25."""
-    box = dict.fromkeys(ERROR_COLUMNS[8:], 1.0) | {"begin_z": 4, "begin_y": 10, "begin_x": 20}
+    box = dict.fromkeys(ERROR_COLUMNS[9:], 1.0) | {"begin_z": 4, "begin_y": 10, "begin_x": 20}
     box |= {"end_z": 5, "end_y": 20, "end_x": 30}
     label = 9223372036854775700 + place
     counts = {"bits": 0.5 / (place + 1), "voxels": 4321, "partners": 3, "main": label + 50, "main_voxels": 4000}
-    return {"threshold": "0.58", "kind": kind, "label": label, **counts, **box}
+    return {"threshold": "0.58", "convention": "interior", "kind": kind, "label": label, **counts, **box}
 
 
 def suggestion_row(kind: str, rank: int) -> dict[str, Any]:

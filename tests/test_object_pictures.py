@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> dict[str, Path]:
 
 def error(kind: str, label: int, main: int, box: tuple[int, ...] = (0, 4, 3, 6, 36, 20)) -> dict[str, Any]:
     names = ("begin_z", "begin_y", "begin_x", "end_z", "end_y", "end_x")
-    row = dict.fromkeys(ERROR_COLUMNS, 0) | dict(zip(names, box, strict=True))
+    row = dict.fromkeys(ERROR_COLUMNS, 0) | {"convention": "interior"} | dict(zip(names, box, strict=True))
     return row | {"threshold": "0.5", "kind": kind, "label": label, "main": main, "bits": 0.25, "partners": 2}
 
 

@@ -1,4 +1,4 @@
-"""Files and folders have their name only once they are whole."""
+"""Files and folders get their name whole, whatever happens and whoever else writes them."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from sparse2dense.volumes.replacing import atomic_file, directory_output
-from tests.test_blockwise import content
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
 
 
 def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -47,9 +47,17 @@ def viewed_run(folder: Path) -> Path:
     write(run / "rest/raw.zarr", values.astype(np.uint16) * 16)
     zarr.create_group(run / "crop/sections/3.zarr")  # a painted section: no volume
     (run / "crop/pseudo/affinities.partial.zarr.parts").mkdir()
-    row = dict.fromkeys(ERROR_COLUMNS, 0) | {"kind": "merge", "threshold": "0.58", "label": LARGE, "bits": 0.25}
+    row = dict.fromkeys(ERROR_COLUMNS, 0) | {
+        "convention": "interior",
+        "kind": "merge",
+        "threshold": "0.58",
+        "label": LARGE,
+        "bits": 0.25,
+    }
     places = {"begin_z_nm": 120, "begin_y_nm": 24, "begin_x_nm": 16, "end_z_nm": 200, "end_y_nm": 40, "end_x_nm": 48}
-    pd.DataFrame([row | places] * 12, columns=list(ERROR_COLUMNS)).to_csv(run / "crop/pseudo/errors.csv", index=False)
+    pd.DataFrame([row | places | {"convention": "all"}, *[row | places] * 12], columns=list(ERROR_COLUMNS)).to_csv(
+        run / "crop/pseudo/errors.csv", index=False
+    )
     return run
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib import pyplot
 from scipy.ndimage import distance_transform_edt
 
 from sparse2dense.stages.colours import DISAGREEMENT_COLOURS, label_colours, match_labels, matched_colours
+from sparse2dense.stages.error_tables import read_errors
 from sparse2dense.stages.pictures import (
     FIGURE_WIDTH,
     Plane,
@@ -76,7 +76,7 @@ def figure_errors(
     grid = open_volume(truth)
     volumes = open_volume(raw), open_volume(fragments)
     segments_of = read_table(lut, "fragment", "segment")
-    table = pd.read_csv(errors, dtype={"threshold": str, "label": np.uint64, "main": np.uint64})
+    table = read_errors(errors, "uint64")
     for kind, output in outputs.items():
         rows = table[table["kind"] == kind].head(WORST).to_dict("records")
         if rows:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sparse2dense.errors import InputError
+from sparse2dense.stages.error_tables import read_errors
 from sparse2dense.stages.rounds import round_of
 from sparse2dense.volumes.volume import Volume, open_volume
 
@@ -121,8 +122,7 @@ def error_places(place: Path, count: int = WORST) -> Mapping[str, Sequence[Error
     """Return by track where the worst splits and merges are, at most `count` of each, as `errors.csv` names them."""
     found = {}
     for table in sorted(place.glob("*/errors.csv")):
-        # exact decimals, and ids that no float holds
-        rows = pd.read_csv(table, dtype={"threshold": str, "label": str, "main": str})
+        rows = read_errors(table)
         found[table.parent.name] = list(_places(rows.groupby("kind", sort=False).head(count)))
     return {track: places for track, places in found.items() if places}
 

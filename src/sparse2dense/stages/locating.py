@@ -27,10 +27,12 @@ log = logging.getLogger(__name__)
 
 SIDES = ("begin", "end")
 ERROR_COLUMNS = (
-    "threshold", "kind", "label", "bits", "voxels", "partners", "main", "main_voxels",
+    "threshold", "convention", "kind", "label", "bits", "voxels", "partners", "main", "main_voxels",
     *(f"{side}_{axis}{unit}" for unit in ("", "_nm") for side in SIDES for axis in "zyx"),
 )  # fmt: skip
 """Columns of the table of the worst errors."""
+CONVENTIONS = ("interior", "all")
+"""Ways to count voxels, in the order of the table."""
 CODES = {
     "0": "right, or doesn't count",
     str(SPLIT): "split: not in the segment that has most of its object",
@@ -52,8 +54,8 @@ def rank_errors(
 ) -> None:
     """Write which objects are split worst and which segments merge most, and where they are.
 
-    Voxels count as in the convention `interior`, so the bits of all splits add up to the VOI split of the threshold,
-    those of all merges to its VOI merge. Only the boxes of labels that are written are ever held.
+    In either convention the bits of all splits add up to the VOI split of the threshold, those of all merges to its VOI
+    merge. Only the boxes of labels that are written are ever held.
 
     Parameters
     ----------
@@ -64,19 +66,23 @@ def rank_errors(
     lut
         As `agglomerating.make_lut` writes it.
     output
-        CSV file of the columns `ERROR_COLUMNS`, splits first, most bits first. The label is an object (split) or a
-        segment (merge); partners are the segments or objects that share it, `main` the one that shares most voxels.
-        The box holds the voxels of the label that count, from `begin` up to and without `end`: in voxels of the
-        truth, and in nm.
+        CSV file of the columns `ERROR_COLUMNS`, `interior` before `all`, splits before merges, most bits first. The
+        label is an object (split) or a segment (merge); partners are the segments or objects that share it, `main` the
+        one that shares most voxels. The box holds the voxels of the label that count, from `begin` up to and without
+        `end`: in voxels of the truth, and in nm.
     count
-        How many splits, and how many merges, are written at most.
+        How many splits, and how many merges, are written of each convention at most.
     block_shape, workers, part
         As in `evaluating.count_overlaps`.
 
     Raises InputError when the table was counted by section, or the volumes are not those that were counted.
     """
     segments_of = read_table(lut, "fragment", "segment")
-    worst = {kind: errors.worst(count) for kind, errors in _errors(table, *segments_of).items()}
+    worst = {
+        (convention, kind): errors.worst(count)
+        for convention in CONVENTIONS
+        for kind, errors in _errors(table, convention, *segments_of).items()
+    }
     inputs = {"table": table, "lut": lut, **compared.inputs}
     settings = {"count": count, "border": list(compared.border), "reach": compared.reach}
     record = provenance("rank_errors", settings, inputs)
@@ -87,16 +93,20 @@ def rank_errors(
         _boxes_beside(paths).mkdir()
 
     def work(paths: Sequence[Path], block: Block) -> None:
-        found_boxes: dict[str, list[ObjectBoxes]] = {kind: [] for kind in worst}
+        found_boxes: dict[tuple[str, str], list[ObjectBoxes]] = {listed: [] for listed in worst}
         for box, found in compared.walk(block.write, block_shape):
-            labels = {"split": found.truth.astype(np.uint64), "merge": look_up(found.filled, *segments_of)}
             start = [side.start for side in moved(box, first)]
-            for kind, values in labels.items():
-                wanted = found.interior & np.isin(values, worst[kind].label)
-                found_boxes[kind].append(object_boxes(np.where(wanted, values, np.uint64(0)), start))
+            for convention, kind in worst:
+                if kind == "split":
+                    values = found.truth.astype(np.uint64)
+                else:
+                    values = look_up(found.filled if convention == "interior" else found.fragments, *segments_of)
+                counts = found.interior if convention == "interior" else found.truth != 0
+                wanted = counts & np.isin(values, worst[convention, kind].label)
+                found_boxes[convention, kind].append(object_boxes(np.where(wanted, values, np.uint64(0)), start))
         columns = {
-            f"{kind}_{name}": column
-            for kind, boxes in found_boxes.items()
+            f"{convention}_{kind}_{name}": column
+            for (convention, kind), boxes in found_boxes.items()
             for name, column in vars(merge_boxes(boxes)).items()
         }
         with atomic_file(_boxes_beside(paths) / f"{block.index}.npz", shared=True) as piece:
@@ -107,19 +117,22 @@ def rank_errors(
         with atomic_file(paths[0]) as partial, partial.open("w", newline="") as file:
             rows = csv.DictWriter(file, ERROR_COLUMNS, lineterminator="\n")
             rows.writeheader()
-            for kind, errors in worst.items():
-                boxes = merge_boxes(_boxes(_boxes_beside(paths) / f"{tile.index}.npz", kind) for tile in tiles)
-                head = {"threshold": threshold, "kind": kind}
+            for (convention, kind), errors in worst.items():
+                boxes = merge_boxes(
+                    _boxes(_boxes_beside(paths) / f"{tile.index}.npz", f"{convention}_{kind}") for tile in tiles
+                )
+                head = {"threshold": threshold, "convention": convention, "kind": kind}
                 rows.writerows({**head, **row} for row in _rows(errors, boxes, reference))
-        log.info("%s: %d splits, %d merges at %s", output, len(worst["split"]), len(worst["merge"]), threshold)
+        counts = [len(worst["interior", kind]) for kind in ("split", "merge")]
+        log.info("%s: %d splits, %d merges at %s", output, *counts, threshold)
 
     key = resume_key(__name__, record, inputs.values())
     label = f"errors {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, conclude=conclude, part=part)
 
 
-def _errors(table: Path, *segments_of: Any) -> dict[str, ObjectErrors]:
-    """Return splits and merges in the convention `interior`, from the table of fragments and a look-up table."""
+def _errors(table: Path, convention: str, *segments_of: Any) -> dict[str, ObjectErrors]:
+    """Return splits and merges in a convention, from the table of fragments and a look-up table."""
     (section,) = read_table(table, "section")
     if np.any(section >= 0):
         raise InputError(
@@ -127,7 +140,7 @@ def _errors(table: Path, *segments_of: Any) -> dict[str, ObjectErrors]:
             allowed="ids that mean the same object in every section",
             remedy="ask for a volume with dense truth, or set annotation.linked where painted ids agree",
         )
-    shared = OverlapTable(*read_table(table, "truth", "fragment", "voxels", where=("convention", "interior")))
+    shared = OverlapTable(*read_table(table, "truth", "fragment", "voxels", where=("convention", convention)))
     shared = relabel(shared, *segments_of)
     return {"split": split_errors(shared), "merge": merge_errors(shared)}
 
@@ -137,9 +150,9 @@ def _boxes_beside(paths: Sequence[Path]) -> Path:
     return paths[0].with_name("boxes")
 
 
-def _boxes(file: Path, kind: str) -> ObjectBoxes:
+def _boxes(file: Path, listed: str) -> ObjectBoxes:
     with np.load(file) as arrays:
-        return ObjectBoxes(*(arrays[f"{kind}_{name}"] for name in ("label", *SIDES)))
+        return ObjectBoxes(*(arrays[f"{listed}_{name}"] for name in ("label", *SIDES)))
 
 
 def _rows(errors: ObjectErrors, boxes: ObjectBoxes, reference: Volume) -> Iterator[dict[str, Any]]:
@@ -183,7 +196,7 @@ def write_error_volume(
     chunks = reference.array.chunks
     tile = snap_up(block_shape, chunks)
     segments_of = read_table(lut, "fragment", "segment")
-    errors = _errors(table, *segments_of)
+    errors = _errors(table, "interior", *segments_of)
     inputs = {"table": table, "lut": lut, **compared.inputs}
     settings = {"border": list(compared.border), "reach": compared.reach}
     record = provenance("write_error_volume", settings, inputs)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sparse2dense.stages.charts import CONVENTIONS, sorted_tracks
+from sparse2dense.stages.error_tables import read_errors
 from sparse2dense.stages.rounds import round_of
 
 __all__ = [
@@ -159,8 +160,7 @@ def worst_errors(files: Sequence[Path]) -> list[dict[str, Any]]:
     place = {track: i for i, track in enumerate(sorted_tracks({file.parent.name for file in files}))}
     tables = []
     for file in sorted(files, key=lambda path: (path.parent.parent.name, place[path.parent.name])):
-        # exact decimals, and ids that no float holds
-        table = pd.read_csv(file, dtype={"threshold": str, "label": str, "main": str})
+        table = read_errors(file)
         rows = rows_of(table.groupby("kind", sort=False).head(WORST))
         for row in rows:
             row["middle"] = [(row[f"begin_{axis}"] + row[f"end_{axis}"]) // 2 for axis in "zyx"]
