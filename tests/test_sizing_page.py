@@ -128,8 +128,8 @@ def test_the_merge_tree_needs_what_its_contacts_need() -> None:
     contacts = [CONTACTS * side**3 for side in SIDES]
     for said, count in zip(numbers("memory of `make_merge_tree`"), contacts, strict=True):
         assert isclose(said, gigabytes(count), rel_tol=0.06)
-    for said, count in zip(row("`make_merge_tree`, one job")[1:], contacts, strict=True):
-        assert isclose(hours(said), count / 0.44e6 / 3600, rel_tol=0.05)
+    for time, count in zip(row("`make_merge_tree`, one job")[1:], contacts, strict=True):
+        assert isclose(hours(time), count / 0.44e6 / 3600, rel_tol=0.05)
     units = {"million": 1e6, "billion": 1e9}
     rows = re.findall(r"^\| ([\d,]+) GB.* \| ([\d.]+) (\w+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
     assert len(rows) == 4
