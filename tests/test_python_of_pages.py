@@ -51,7 +51,7 @@ def test_a_crop_is_exported_with_small_ids(track: Path) -> None:
     exec(compile(export, "proofreading.md", "exec"), {})
     written = tifffile.imread(track / "data/to_correct.tif")
     given = np.asarray(open_volume(TRACK / "segmentation/chosen.zarr").array[:])
-    assert written.dtype == np.uint16 and written.shape == given.shape
+    assert written.dtype.itemsize <= 4 < given.dtype.itemsize and written.shape == given.shape
     assert ((written == 0) == (given == 0)).all()
     pairs = set(zip(given.ravel().tolist(), written.ravel().tolist(), strict=True))
     assert len(pairs) == len(np.unique(given)) == written.max() + 1
