@@ -26,7 +26,7 @@ pathvars:
 report: "workflow/report/workflow.rst"
 
 
-# `resources: gpu: 1` in profiles/default limits local runs only: on SLURM every job has its own GPU.
+# `resources: gpu` in profiles/default limits local runs only: on SLURM every job has its own GPU.
 resource_scopes:
     gpu="local",
 
