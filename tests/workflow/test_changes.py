@@ -16,7 +16,7 @@ TUTORIAL = ROOT / "docs/tutorial.md"
 TRACKS = ("pseudo", "bootstrapped", "baseline")
 PHANTOM = {"shape": [18, 52, 50], "voxel_size": [8, 8, 8], "seed": 9, "thickest_nm": 150}
 
-# Changes of the tiny configuration, with the row that tells of them; `PAINTED` and `OTHER` stand for what a run decides.
+# Changes of the tiny configuration, each with its row; `PAINTED` and `OTHER` stand for what the run at hand decides.
 PAINTED = "labels.tif"
 OTHER = "another threshold than the one that was chosen"
 CHANGES: list[tuple[str, dict[str, Any]]] = [
