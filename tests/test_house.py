@@ -212,3 +212,10 @@ def test_profile_link_and_comments() -> None:
         for number, line in enumerate(lines):
             if re.match(r"\w", line):
                 assert lines[number - 1].startswith("#"), f"{file}: {line}"
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Pytest imports them by their names alone, and would end with an error before the first test."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) > 50
+    assert sorted(set(names)) == sorted(names)
