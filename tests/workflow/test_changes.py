@@ -57,7 +57,7 @@ def of(track: str, rules: str) -> set[str]:
 def chosen(track: str) -> set[str]:
     """A track's threshold and what is made at it, or at the best."""
     cut = "choose_threshold find_best make_lut write_segmentation rank_errors"
-    shown = of(track, "figure_segmentation figure_errors figure_shapes") | {"figure_scores", "show_side_by_side"}
+    shown = of(track, "figure_segmentation figure_errors figure_shapes") | {"figure_scores", "figure_side_by_side"}
     return of(track, cut) | shown | (WHERE_TO_PAINT | {"measure_regions pseudo"} if track == "pseudo" else set())
 
 
@@ -123,7 +123,7 @@ WORDS: dict[str, set[str]] = {
     - of("bootstrapped", "count_overlaps score score_skeletons"),
     "the new volume in every track": ON_A_NEW_VOLUME
     | of("more", "import_labels predict_3d count_overlaps score find_best rank_errors figure_errors figure_shapes")
-    | {"show_side_by_side more", "figure_scores"},
+    | {"figure_side_by_side more", "figure_scores"},
     "the new volume in the pseudo track, with its pseudo ground truth": ON_A_NEW_VOLUME
     | of("more", "measure_regions figure_paint_next make_pseudo_truth figure_pseudo_truth"),
 }
