@@ -1,6 +1,6 @@
 """Sections across every axis: what nets say of them comes back to its place, whichever way the volume lies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from sparse2dense.stages.orienting import block_unit, orientation_problems, orie
 from sparse2dense.stages.predicting import answer, predict
 from sparse2dense.volumes.grid import blocks
 from sparse2dense.volumes.volume import create_volume, open_volume
+from tests.test_viewing import ExactNet
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
 SHAPE = (9, 14, 19)
@@ -102,26 +103,6 @@ def test_a_volume_that_lies_otherwise_has_the_same_affinities(tmp_path: Path, ch
     assert abs(found["zyx"] - moved["zyx"]).max() <= 2
     assert abs(found["turned"] - moved["turned"]).max() <= 2
     assert abs(found["z"] - moved["z"]).max() > 20
-
-
-class ExactNet:
-    """Sees labels instead of an image, and answers their affinities."""
-
-    def __init__(self, net: NetDescription) -> None:
-        self.net, self.architecture = net, net.architecture
-
-    def parameters(self) -> Iterator[torch.Tensor]:
-        return iter([torch.zeros(1)])
-
-    def __call__(self, batch: torch.Tensor, padded: bool) -> dict[str, torch.Tensor]:
-        labels = np.rint(batch[0, self.net.adjacent].numpy() * 255).astype(np.int64)
-        exact = affinities(labels, self.net.offsets).astype(np.float64)
-        inner = tuple(slice(c, n - c) for c, n in zip(self.architecture.context, labels.shape, strict=True))
-        kept = torch.from_numpy(exact[(slice(None), *inner)].copy())
-        nothing = {
-            head: torch.zeros((1, channels, *kept.shape[1:])) for head, channels in self.architecture.heads.items()
-        }
-        return {**nothing, "affinities": torch.logit(kept, eps=1e-6)[None]}
 
 
 @pytest.mark.parametrize("axis", "zyx")
