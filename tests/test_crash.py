@@ -112,7 +112,10 @@ STAGES = {
     ),
     "annotation": Stage(
         "annotating", "annotate",
-        {"labels": "labels.zarr", "mask": "mask.zarr", "statistics_csv": "objects.csv", "totals_json": "totals.json"},
+        {
+            "labels": "labels.zarr", "mask": "mask.zarr", "scope": "scope.zarr",
+            "statistics_csv": "objects.csv", "totals_json": "totals.json",
+        },
         lambda inputs, _: {
             "source": inputs / "truth.zarr", "draw": "fraction", "parts": 2, "part": 1, "zero": "unlabelled",
             "minimum_size": 20, "workers": 2,

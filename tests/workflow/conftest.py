@@ -1,5 +1,6 @@
 """One run of the tiny workflow, shared by the tests that look at what it left."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from tests.workflow.invocation import snakemake
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory in which the whole tiny workflow has run."""
-    directory = tmp_path_factory.mktemp("tiny")
+    """The directory in which the whole tiny workflow has run.
+
+    In SPARSE2DENSE_TINY_RUN, where that is set, so that what an earlier session ran there isn't run again.
+    """
+    shared = os.environ.get("SPARSE2DENSE_TINY_RUN")
+    directory = Path(shared) if shared else tmp_path_factory.mktemp("tiny")
     snakemake(directory)
     return directory
 
