@@ -238,6 +238,10 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ({"volumes.two": {"role": "test", "raw": {"path": "x"}}}, ["`volumes.two.role` is test", "truth"]),
         ({"volumes.two": {**TEST, "skeletons": {"from_truth": True}}}, []),
         ({"volumes.two": {**TEST, "skeletons": {"path": "nodes.swc", "voxel_size": [40, 4.5, 4]}}}, []),
+        (
+            {"volumes.two": {**TEST, "skeletons": {"from_truth": True, "region": [[0, 9], [7.5, 7.5], [-4, 9.5]]}}},
+            ["`volumes.two.skeletons.region` is [7.5, 7.5] nm along y"],
+        ),
         ({"volumes.two": {**TEST, "skeletons": {}}}, ["`volumes.two.skeletons` has neither `path` nor `from_truth`"]),
         (
             {"volumes.two": {**TEST, "skeletons": {"path": "a.csv", "from_truth": True}}},

@@ -430,7 +430,7 @@ def skeleton_files(wildcards):
 def skeleton_settings(wildcards):
     """How skeletons are made, or read from their file."""
     skeletons = of_volume("skeletons")(wildcards)
-    keys = ("node_distance_nm",) if skeletons["from_truth"] else ("voxel_size", "offset")
+    keys = ("region", "node_distance_nm") if skeletons["from_truth"] else ("region", "voxel_size", "offset")
     return {key: skeletons[key] for key in keys}
 
 

@@ -173,6 +173,13 @@ def skeleton_problems(path: str, volume: Config) -> Iterator[InputError]:
             allowed="one of them: skeletons from a file, or made from dense truth",
             remedy="remove one" if both else "add `path`, or `from_truth: true`",
         )
+    for axis, (begin, end) in zip("zyx", skeletons["region"] or [], strict=False):
+        if begin >= end:
+            yield InputError(
+                f"`{path}.skeletons.region` is [{begin}, {end}] nm along {axis}",
+                allowed="a begin below the end",
+                remedy="give `[[z0, z1], [y0, y1], [x0, x1]]` in nm, ends not included",
+            )
 
 
 def annotation_problems(path: str, volume: Config) -> Iterator[InputError]:
