@@ -23,8 +23,6 @@ from sparse2dense.stages.configuration import complete, key_table, load_schema, 
 from sparse2dense.stages.consistency import (
     LIFT_INPUTS,
     PREDICTED,
-    RUN_FOLDERS,
-    addresses,
     threshold_names,
     used_nets,
     voxel_size_problems,
@@ -34,6 +32,7 @@ from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
 from sparse2dense.stages.training_plan import TrainingPlan
+from sparse2dense.stages.volume_consistency import RUN_FOLDERS, addresses
 from tests.stand_ins import configuration, merged
 
 ROOT = Path(__file__).parents[1]

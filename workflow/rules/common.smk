@@ -12,7 +12,7 @@ from sparse2dense.ops.thresholds import threshold_name
 from sparse2dense.ops.views import ORIENTATIONS
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema, problems
-from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, addresses, is_reused, member_names, threshold_names
+from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, is_reused, member_names, threshold_names
 from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.memory import SHARED, Allowance, memory_problems, this_machine
 from sparse2dense.stages.net_kinds import KINDS
@@ -21,6 +21,7 @@ from sparse2dense.stages.reusing import FITTING, own_results, with_checkpoints
 from sparse2dense.stages.rounds import bootstrapped_tracks, run_tracks
 from sparse2dense.stages.scattering import part_records
 from sparse2dense.stages.sourcecode import code_hash
+from sparse2dense.stages.volume_consistency import addresses
 
 # For envs/sparse2dense.post-deploy.sh, which Snakemake runs from a copy, in the directory of the run.
 os.environ.update(SPARSE2DENSE_SOURCE=str(workflow.basedir))
