@@ -241,6 +241,11 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             {"volumes.two": {**TEST, "skeletons": {"from_truth": True, "region": [[0, 9], [7.5, 7.5], [-4, 9.5]]}}},
             ["`volumes.two.skeletons.region` is [7.5, 7.5] nm along y"],
         ),
+        ({"segment.fragments.mutex": {"biases": [-0.4] * 9, "strides": [[1, 2, 2]] * 9}}, []),
+        (
+            {"segment.fragments.mutex": {"biases": [-0.4] * 3}},
+            ["`segment.fragments.mutex.biases` has 3 entries for 9 of `nets.2d_to_3d.offsets`"],
+        ),
         ({"volumes.two": {**TEST, "skeletons": {}}}, ["`volumes.two.skeletons` has neither `path` nor `from_truth`"]),
         (
             {"volumes.two": {**TEST, "skeletons": {"path": "a.csv", "from_truth": True}}},

@@ -27,7 +27,7 @@ def inconsistencies(config: Config) -> list[InputError]:
     """Return every contradiction between keys of a configuration that has its defaults and fits its schema."""
     checks: tuple[Callable[[Config], Iterator[InputError]], ...] = (
         volume_problems, run_problems, round_problems, threshold_problems, choice_problems, context_problems,
-        net_problems, view_problems,
+        mutex_problems, net_problems, view_problems,
     )  # fmt: skip
     return [problem for check in checks for problem in check(config)]
 
@@ -177,6 +177,21 @@ def context_problems(config: Config) -> Iterator[InputError]:
             allowed="a context smaller than the block along every axis",
             remedy="enlarge the block, or reduce the context",
         )
+
+
+def mutex_problems(config: Config) -> Iterator[InputError]:
+    """Check that what stands for each offset is given for each."""
+    for key in ("biases", "strides"):
+        given = config["segment"]["fragments"]["mutex"][key]
+        for name in {"2d_to_3d", "3d"} & set(used_nets(config)) if given is not None else ():
+            offsets = config["nets"][name]["offsets"]
+            if len(given) != len(offsets):
+                yield InputError(
+                    f"`segment.fragments.mutex.{key}` has {len(given)} entries for {len(offsets)} of "
+                    f"`nets.{name}.offsets`",
+                    allowed="one for each offset, in their order, of every net whose affinities are segmented",
+                    remedy="add or remove entries, or leave the key out",
+                )
 
 
 def net_problems(config: Config) -> Iterator[InputError]:
