@@ -241,6 +241,8 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             {"volumes.two": {**TEST, "skeletons": {"from_truth": True, "region": [[0, 9], [7.5, 7.5], [-4, 9.5]]}}},
             ["`volumes.two.skeletons.region` is [7.5, 7.5] nm along y"],
         ),
+        ({"volumes.fib.weight": 2.5}, []),
+        ({"volumes.two": {**TEST, "weight": 2}}, ["`volumes.two.weight` is 2, but `volumes.two.role` is test"]),
         ({"segment.fragments.mutex": {"biases": [-0.4] * 9, "strides": [[1, 2, 2]] * 9}}, []),
         (
             {"segment.fragments.mutex": {"biases": [-0.4] * 3}},

@@ -20,6 +20,11 @@ def to_train(key):
     return settings
 
 
+def weights_of(volumes):
+    """How often a net is shown samples of each of `volumes`, by name."""
+    return {name: config["volumes"][name]["weight"] for name in volumes}
+
+
 def member_seed(wildcards):
     """The seed of a net: the run's for the first of an ensemble, then the following numbers."""
     return config["seed"] + next(names.index(wildcards.net) for names in MEMBERS.values() if wildcards.net in names)

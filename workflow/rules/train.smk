@@ -33,6 +33,7 @@ rule train_2d:
         code=code_hash("stages.training"),
         net=to_train("2d"),
         validation={name: config["volumes"][name]["annotation"]["validation"] for name in ANNOTATED},
+        weights=weights_of(ANNOTATED),
         seed=member_seed,
     script:
         "../scripts/train_2d.py"
@@ -107,7 +108,7 @@ rule train_3d_baseline:
     params:
         code=code_hash("stages.training"),
         net=to_train("3d"),
-        volumes=DENSE,
+        weights=weights_of(DENSE),
         seed=member_seed,
     script:
         "../scripts/train_3d.py"

@@ -133,9 +133,9 @@ def _singly(channels: int) -> list[list[int]]:
     return [[channel] for channel in range(channels)]
 
 
-def shares(positions: Sequence[Positions]) -> NDArray[np.float64]:
-    """How often to draw from each section or volume: by its number of objects."""
-    counts = np.array([len(p) for p in positions], float)
+def shares(positions: Sequence[Positions], weights: Sequence[float]) -> NDArray[np.float64]:
+    """How often to draw from each section or volume: by its number of objects times its weight."""
+    counts = np.array([len(p) * weight for p, weight in zip(positions, weights, strict=True)])
     return counts / counts.sum()
 
 
@@ -172,7 +172,7 @@ class SectionSamples(AnnotatedSamples):
                 allowed="at least one labelled voxel outside the validation part",
                 remedy="paint more, or change `annotation` of the annotated volumes",
             )
-        self.shares = shares(self.positions)
+        self.shares = shares(self.positions, [section.weight for section in sections])
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """A crop around a random voxel of a random object."""
@@ -251,6 +251,9 @@ class VolumeSamples(AnnotatedSamples):
         For every volume the range of z that may be learnt from: samples are centred in it, and nothing beyond counts.
     descriptors
         For every volume the predicted descriptors (10, z, y, x) that the net reads; None for a net on raw alone.
+    weights
+        For every volume how often samples are drawn from it, relative to others with as many objects; None for equally
+        often.
     """
 
     def __init__(
@@ -261,6 +264,7 @@ class VolumeSamples(AnnotatedSamples):
         augmentation: Augmentation,
         sections: Sequence[slice],
         descriptors: Sequence[Volume] | None = None,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self.targets, self.shape, self.augmentation = targets, tuple(shape), augmentation
         self.volumes = [tuple(_in_memory_if_small(volume) for volume in triple) for triple in volumes]
@@ -276,7 +280,7 @@ class VolumeSamples(AnnotatedSamples):
                 allowed="pseudo ground truth or truth with at least one object",
                 remedy="loosen the filters of `pseudo_truth`, or look at the segmentation they were given",
             )
-        self.shares = shares(self.positions)
+        self.shares = shares(self.positions, weights or [1.0] * len(volumes))
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """A crop around a random voxel of a random object."""

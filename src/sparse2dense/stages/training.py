@@ -33,6 +33,7 @@ def train_sections(
     validation: Mapping[str, int | None],
     seed: int,
     threads: int,
+    weights: Mapping[str, float] | None = None,
 ) -> None:
     """Train the 2D net on painted sections.
 
@@ -45,9 +46,15 @@ def train_sections(
     validation
         For every volume the section that is kept for validation; where None for all, the last one, or the lower part
         of each where there are fewer than three.
+    weights
+        How often samples are drawn from a volume, relative to others with as many objects; 1 where left out.
     """
     _set_threads(threads)
-    data = {volume: read_sections(folder) for volume, folder in sections.items()}
+    weights = weights or {}
+    data = {
+        volume: [replace(section, weight=weights.get(volume, 1)) for section in read_sections(folder)]
+        for volume, folder in sections.items()
+    }
     _refuse_mixed({volume: parts[0].voxel_size for volume, parts in data.items()})
     training, held_out = split_sections(data, validation)
     description = describe_net(settings, voxel_size=training[0].voxel_size)
@@ -56,7 +63,7 @@ def train_sections(
     augmentation = _augmentation(settings)
     samples = SectionSamples(training, targets, shape, augmentation)
     judge = SectionSamples(held_out, targets, shape, augmentation.none())
-    key = {"settings": settings, "validation": validation, "sections": _identities(sections)}
+    key = {"settings": settings, "validation": validation, "sections": _identities(sections), "weights": weights}
     train(description, samples, _fixed(judge, seed), _plan(settings, seed, threads), outputs, key=key)
 
 
@@ -88,6 +95,7 @@ def train_volume(
     seed: int,
     threads: int,
     descriptors: Mapping[str, Path] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> None:
     """Train a 3D net with dense labels, pseudo ground truth or truth, on raw data or on descriptors predicted of it.
 
@@ -99,6 +107,8 @@ def train_volume(
         The block `nets.3d` of the configuration.
     descriptors
         For a net that reads them, what a first net predicts of every volume, by volume.
+    weights
+        As in `train_sections`.
     """
     _set_threads(threads)
     opened = [(open_volume(raw), open_volume(labels), open_volume(mask)) for raw, labels, mask in volumes.values()]
@@ -118,12 +128,14 @@ def train_volume(
     shape = settings["input_shape"]
     early = [slice(0, end) for end in ends]
     late = [slice(end, raw.shape[0]) for end, (raw, _, _) in zip(ends, opened, strict=True)]
-    samples = VolumeSamples(opened, targets, shape, augmentation, early, read)
-    judge = VolumeSamples(opened, targets, shape, augmentation.none(), late, read)
+    shares = [(weights or {}).get(name, 1) for name in volumes]
+    samples = VolumeSamples(opened, targets, shape, augmentation, early, read, shares)
+    judge = VolumeSamples(opened, targets, shape, augmentation.none(), late, read, shares)
     key = {
         "settings": settings,
         "volumes": {name: _identities(dict(enumerate(p))) for name, p in volumes.items()},
         "descriptors": _identities(descriptors or {}),
+        "weights": shares,
     }
     train(description, samples, _fixed(judge, seed), _plan(settings, seed, threads), outputs, key=key)
 

@@ -48,6 +48,12 @@ def volume_problems(config: Config) -> Iterator[InputError]:
                     allowed=f"`{key}` on volumes with the role annotated",
                     remedy=f"remove `{key}`, or set `{path}.role` to annotated",
                 )
+        if volume["role"] == "test" and volume["weight"] != 1:
+            yield InputError(
+                f"`{path}.weight` is {volume['weight']}, but `{path}.role` is test",
+                allowed="a weight of volumes that nets are trained on",
+                remedy=f"remove `weight`, or set `{path}.role` to annotated or unlabelled",
+            )
         if volume["role"] == "test" and not has_truth(volume):
             yield InputError(
                 f"`{path}.role` is test, but `{path}.truth` is missing",
