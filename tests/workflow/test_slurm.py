@@ -155,9 +155,9 @@ def test_a_stopped_job_keeps_its_finished_blocks(finished: Path, stop: str) -> N
         assert started(outcome) == ["make_fragments", "make_fragments_part"]
     else:
         subprocess.run(["scontrol", "requeue", job], check=True)
-        # SLURM holds what it requeues back for two minutes
+        # SLURM holds what it requeues back for two minutes; within the same second it would end the new start, too
         wait_for(lambda: first_part("PENDING") == [job], run, log)
-        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
+        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now+3"], check=True)
         assert run.wait(timeout=600) == 0, log.read_text()
         assert job in first_part("COMPLETED")
     again = re.search(r": (\d+) of (\d+) done before", (logs / "held_out.pseudo.0-of-2.log").read_text())
