@@ -43,6 +43,8 @@ ANNOTATED, UNLABELLED, TEST = (
     [name for name in VOLUMES if config["volumes"][name]["role"] == role]
     for role in ("annotated", "unlabelled", "test")
 )
+# The section of each that is kept from the 2D net's training.
+VALIDATION = {name: config["volumes"][name]["annotation"]["validation"] for name in ANNOTATED}
 DENSE = [name for name in ANNOTATED if {"truth", "phantom"} & set(config["volumes"][name])]
 # The track of every round, and the one whose segmentation it learns from.
 BOOTSTRAPPED = bootstrapped_tracks(config["rounds"])
@@ -55,6 +57,8 @@ REPULSION = config["segment"]["repulsion"] if MUTEX else None
 PARTITIONS = "<results>/{volume}/{track}/" + ("graph" if MUTEX else "merge_tree.parquet")
 PREDICTED_2D = PREDICTED[config["nets"]["2d"]["kind"]]
 PREDICTED_3D = PREDICTED[config["nets"]["3d"]["kind"]]
+# Whether the 2D-to-3D net learns from errors of the 2D net that were measured.
+MEASURED = config["nets"]["2d_to_3d"]["synthetic"]["errors"] == "measured"
 # What the 2D-to-3D net reads, of sections across every axis that is wanted.
 LIFTED = [
     stack_name(name, axis)

@@ -19,7 +19,7 @@ from sparse2dense.ops.affinities import Rim, affinities, affinity_mask
 from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, inside, sample_image, sample_labels, shade
 from sparse2dense.ops.balance import balance_weights
 from sparse2dense.ops.boundaries import grow_boundary
-from sparse2dense.ops.corruption import corrupt, degrade
+from sparse2dense.ops.corruption import Degradation, corrupt, degrade
 from sparse2dense.ops.descriptors import (
     TRUNCATE,
     descriptor_channels,
@@ -203,14 +203,19 @@ class SectionSamples(AnnotatedSamples):
 class LiftSamples:
     """Samples of synthetic labels for the net that turns stacked 2D predictions into 3D affinities.
 
-    The input is computed from a corrupted copy of the labels, the target from the labels themselves.
+    The input is computed from a corrupted copy of the labels and degraded, the target from the labels themselves.
     """
 
     def __init__(
-        self, net: NetDescription, shape: Sequence[int], synthetic: Mapping[str, Any], settings: Mapping[str, Any]
+        self,
+        net: NetDescription,
+        shape: Sequence[int],
+        synthetic: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        degradation: Degradation | None = None,
     ) -> None:
         self.net, self.shape = net, tuple(shape)
-        self.synthetic, self.settings = dict(synthetic), settings
+        self.synthetic, self.settings, self.degradation = dict(synthetic), settings, degradation
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """Synthetic labels, seen as a 2D net would see them."""
@@ -234,7 +239,7 @@ class LiftSamples:
         # everything is known, and the margin holds the partner of every voxel
         pairs = np.ones(target.shape, np.uint8)
         return Sample(
-            degrade(predicted, rng, range(first, len(predicted)), overwrite=True),
+            degrade(predicted, rng, range(first, len(predicted)), self.degradation, overwrite=True),
             {"affinities": target.astype(np.float32)},
             {"affinities": balance_weights(target, pairs, groups=_singly(len(target)))},
         )

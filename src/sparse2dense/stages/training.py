@@ -1,7 +1,7 @@
 """The three trainings of the workflow: on painted sections, on synthetic labels, on labelled volumes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
+from sparse2dense.ops.corruption import Degradation
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net, scale_problems
 from sparse2dense.stages.nets import check_input
 from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
@@ -18,7 +19,7 @@ from sparse2dense.stages.trainer import TrainingOutputs, train
 from sparse2dense.stages.training_plan import TrainingPlan
 from sparse2dense.volumes.volume import Volume, open_volume
 
-__all__ = ["train_lift", "train_sections", "train_volume"]
+__all__ = ["split_sections", "targets_of", "train_lift", "train_sections", "train_volume"]
 
 VALIDATION_SAMPLES = 12
 # Part of the only sections, or of a volume's sections, that is kept for validation.
@@ -58,7 +59,7 @@ def train_sections(
     _refuse_mixed({volume: parts[0].voxel_size for volume, parts in data.items()})
     training, held_out = split_sections(data, validation)
     description = describe_net(settings, voxel_size=training[0].voxel_size)
-    targets = _targets(description, settings)
+    targets = targets_of(description, settings)
     shape = settings["input_shape"]
     augmentation = _augmentation(settings)
     samples = SectionSamples(training, targets, shape, augmentation)
@@ -74,16 +75,26 @@ def train_lift(
     section_settings: Mapping[str, Any],
     seed: int,
     threads: int,
+    degradation: Degradation | None = None,
 ) -> None:
     """Train the net that turns stacked 2D predictions into 3D affinities, on synthetic labels only.
 
-    `settings` is the block `nets.2d_to_3d`, `section_settings` the block `nets.2d` whose outputs the net reads.
+    Parameters
+    ----------
+    settings
+        The block `nets.2d_to_3d` of the configuration.
+    section_settings
+        The block `nets.2d` whose outputs the net reads.
+    degradation
+        How wrong these are; None for the usual.
     """
     _set_threads(threads)
     description = describe_net(settings, section_settings=section_settings)
     read = {"downsample": section_settings["downsample"], "input_grow_boundary": section_settings["grow_boundary"]}
-    samples = LiftSamples(description, settings["input_shape"], settings["synthetic"], {**settings, **read})
-    key = {"settings": settings, "section_settings": section_settings}
+    synthetic = {name: value for name, value in settings["synthetic"].items() if name != "errors"}
+    samples = LiftSamples(description, settings["input_shape"], synthetic, {**settings, **read}, degradation)
+    errors = None if degradation is None else asdict(degradation)
+    key = {"settings": settings, "section_settings": section_settings, "degradation": errors}
     train(description, samples, _fixed(samples, seed), _plan(settings, seed, threads), outputs, key=key)
 
 
@@ -122,7 +133,7 @@ def train_volume(
     _refuse_mixed({name: raw.voxel_size for name, (raw, _, _) in zip(volumes, opened, strict=True)})
     description = describe_net(settings, voxel_size=opened[0][0].voxel_size)
     read = _open_descriptors(descriptors or {}, dict(zip(volumes, opened, strict=True)), description)
-    targets = _targets(description, settings)
+    targets = targets_of(description, settings)
     ends = [int(raw.shape[0] * (1 - VALIDATION_SHARE)) for raw, _, _ in opened]
     augmentation = _augmentation(settings)
     shape = settings["input_shape"]
@@ -208,7 +219,8 @@ def _fixed(samples: Samples, seed: int) -> list[Sample]:
     return [samples.draw(np.random.default_rng([seed, 2**31, number])) for number in range(VALIDATION_SAMPLES)]
 
 
-def _targets(description: NetDescription, settings: Mapping[str, Any]) -> Targets:
+def targets_of(description: NetDescription, settings: Mapping[str, Any]) -> Targets:
+    """Return how labels become what a net should predict, from its block of the configuration."""
     return Targets(
         description.kind,
         description.offsets,
