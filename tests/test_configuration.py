@@ -392,7 +392,8 @@ def test_defaults_agree_with_the_library() -> None:
             if option.default is not dataclasses.MISSING and option.name != "loaders":
                 assert settings[option.name] == option.default, option.name
     assert SCHEMA["$defs"]["schedule"]["enum"] == list(SCHEDULES)
-    synthetic = full["nets"]["2d_to_3d"]["synthetic"]
+    synthetic = dict(full["nets"]["2d_to_3d"]["synthetic"])
+    assert synthetic.pop("errors") == "usual"
     defaults = inspect.signature(synthetic_labels).parameters
     assert {name: list(v) if isinstance(v := defaults[name].default, tuple) else v for name in synthetic} == synthetic
     blocks = inspect.signature(make_fragments).parameters

@@ -94,7 +94,7 @@ rule train_2d_to_3d:
         mem_mb=growing(16000),
         runtime=growing(720),
     params:
-        code=code_hash("stages.training"),
+        code=code_hash("stages.measuring_errors", "stages.training"),
         net=to_train("2d_to_3d"),
         stacked={key: config["nets"]["2d"][key] for key in ("offsets", "sigma", "downsample", "grow_boundary")},
         seed=member_seed,
