@@ -15,6 +15,9 @@ if "volumes" not in config:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
+include: "workflow/rules/inputs.smk"
+include: "workflow/rules/gathered.smk"
 
 
 pathvars:

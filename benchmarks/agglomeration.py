@@ -11,7 +11,8 @@ compiled and loaded, then reads its inputs, and then is timed.
 fragments and the bytes of its inputs: 8 per voxel for fragments, beside them 3 for affinities of uint8, or 12 of
 float32. So `above` counts the graph, the queue and whatever else a way needs besides; `times`, `peaks` and `aboves`
 are ratios to sparse2dense. sparse2dense makes a look-up table per threshold, which is all that scores need; waterz
-can't but write a segmentation per threshold, so that it is shown with a single one too.
+can't but write a segmentation per threshold, so that it is shown with a single one too. Nothing else may be faster than
+sparse2dense, nor hold less than twice as much above its inputs.
 
 A million fragments are 100 Mvoxel: some 4 GB while they are made, 2 GB of inputs for waterz.
 """
@@ -37,6 +38,8 @@ from sparse2dense.volumes.provenance import peak_memory_mb
 VOXELS = 100
 """Of a fragment, on average."""
 THRESHOLDS = [number / 100 for number in range(2, 102, 2)]
+TIMES, ABOVES = 1.0, 2.0
+"""Ratios that waterz with all thresholds must reach."""
 WATERZ = {
     "mean": "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>",
     "hist_quant_50": "OneMinus<HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256, false>>",
@@ -126,7 +129,7 @@ def measure(way: str, folder: Path, function: str) -> NDArray[np.float64]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a line per merge function and way."""
+    """Print a line per merge function and way; exit status 1 when waterz is faster, or not twice as large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fragments", type=int, default=100_000)
     parser.add_argument("--functions", nargs="+", default=list(WATERZ), choices=WATERZ)
@@ -136,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.child:
         run(options.child, options.folder, options.functions[0])
         return
+    kept = True
     names = ("seconds", "peak MB", "above MB", "times", "peaks", "aboves")
     print(f"{'merge function':15} {'way':13}", *(f"{name:>8}" for name in names))
     with tempfile.TemporaryDirectory() as name:
@@ -150,7 +154,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 found = ours if way == "sparse2dense" else measure(way, folder, function)
                 columns = [f"{found[0]:8.2f}", *(f"{value:8.0f}" for value in found[1:])]
                 print(f"{function:15} {way:13}", *columns, *(f"{ratio:8.2f}" for ratio in found / ours), flush=True)
+                kept &= way != "waterz" or bool(found[0] >= TIMES * ours[0] and found[2] >= ABOVES * ours[2])
     print(f"{count} fragments, {voxels / 1e6:.1f} Mvoxel, {len(THRESHOLDS)} thresholds")
+    print(f"{'within' if kept else 'NOT within'} the time of waterz and half its memory above the inputs")
+    sys.exit(not kept)
 
 
 if __name__ == "__main__":

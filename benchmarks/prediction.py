@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks._cells import cells
 from benchmarks._preset import VOXEL_SIZE, preset_nets
 from benchmarks._ways import Taken, processor_seconds
-from benchmarks.targets import cells
 from sparse2dense.ops.unet import UNet
 from sparse2dense.stages.answering import block_inputs
 from sparse2dense.stages.net_kinds import KINDS, describe_net

@@ -21,9 +21,6 @@ configuration; synthetic labels are drawn in other ways. Both end with the array
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -33,6 +30,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
+from benchmarks._cells import cells
+from benchmarks._peers import PEERS, in_child, installed
 from benchmarks._samples import (
     DOWNSAMPLE,
     LIFT_INPUT,
@@ -43,7 +42,6 @@ from benchmarks._samples import (
     VOXEL_SIZE,
     timed,
 )
-from benchmarks.targets import cells
 from sparse2dense.ops.architecture import Architecture
 from sparse2dense.ops.augmentation import Augmentation
 from sparse2dense.stages.net_kinds import NetDescription
@@ -51,8 +49,6 @@ from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSam
 from sparse2dense.stages.slicing import read_sections, slice_sections
 from sparse2dense.volumes.volume import create_volume
 
-ROOT = Path(__file__).parents[1]
-PEERS = ROOT / "benchmarks/peers/.venv"
 TIMES_AS_FAST = 10
 VOLUME = (160, 250, 250)
 OBJECTS = 48
@@ -113,13 +109,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.child:
         print(draw_ours(options.child, options.folder, options.count, options.seed))
         return
-    there = (options.peers / "installed").exists()
+    there = installed(options.peers)
     with tempfile.TemporaryDirectory() as name:
         write_inputs(Path(name), VOLUME, OBJECTS, PAINTED)
         found = measure(Path(name), options.rounds, options.count, options.peers if there else None)
     kept = [report(task, *taken) for task, taken in zip(TASKS, found, strict=True)]
-    if not there:
-        print(f"no peers in {options.peers}: `make benchmark-peers` installs them; then this run compares with them")
     if not all(kept):
         sys.exit(1)
 
@@ -135,16 +129,6 @@ def measure(folder: Path, rounds: int, count: int, peers: Path | None) -> list[t
             if peers is not None:
                 module, *options = (str(folder / word) if word.endswith(".zarr") else word for word in task.peer)
                 theirs.append(in_child(str(peers / "bin/python"), "-E", "-m", module, *options, *how))
-    return found
-
-
-def in_child(*command: str) -> Taken:
-    """Run what prints JSON in a process of its own that computes in one thread."""
-    alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **alone})
-    if answer.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {answer.stderr}")
-    found: Taken = json.loads(answer.stdout.splitlines()[-1])
     return found
 
 

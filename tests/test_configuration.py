@@ -23,8 +23,6 @@ from sparse2dense.stages.configuration import complete, key_table, load_schema, 
 from sparse2dense.stages.consistency import (
     LIFT_INPUTS,
     PREDICTED,
-    RUN_FOLDERS,
-    addresses,
     threshold_names,
     used_nets,
     voxel_size_problems,
@@ -34,6 +32,7 @@ from sparse2dense.stages.net_kinds import KINDS
 from sparse2dense.stages.pseudo_truth import make_pseudo_truth
 from sparse2dense.stages.segmenting import make_fragments, write_segmentation
 from sparse2dense.stages.training_plan import TrainingPlan
+from sparse2dense.stages.volume_consistency import RUN_FOLDERS, addresses
 from tests.stand_ins import configuration, merged
 
 ROOT = Path(__file__).parents[1]
@@ -238,6 +237,17 @@ def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ({"volumes.two": {"role": "test", "raw": {"path": "x"}}}, ["`volumes.two.role` is test", "truth"]),
         ({"volumes.two": {**TEST, "skeletons": {"from_truth": True}}}, []),
         ({"volumes.two": {**TEST, "skeletons": {"path": "nodes.swc", "voxel_size": [40, 4.5, 4]}}}, []),
+        (
+            {"volumes.two": {**TEST, "skeletons": {"from_truth": True, "region": [[0, 9], [7.5, 7.5], [-4, 9.5]]}}},
+            ["`volumes.two.skeletons.region` is [7.5, 7.5] nm along y"],
+        ),
+        ({"volumes.fib.weight": 2.5}, []),
+        ({"volumes.two": {**TEST, "weight": 2}}, ["`volumes.two.weight` is 2, but `volumes.two.role` is test"]),
+        ({"segment.fragments.mutex": {"biases": [-0.4] * 9, "strides": [[1, 2, 2]] * 9}}, []),
+        (
+            {"segment.fragments.mutex": {"biases": [-0.4] * 3}},
+            ["`segment.fragments.mutex.biases` has 3 entries for 9 of `nets.2d_to_3d.offsets`"],
+        ),
         ({"volumes.two": {**TEST, "skeletons": {}}}, ["`volumes.two.skeletons` has neither `path` nor `from_truth`"]),
         (
             {"volumes.two": {**TEST, "skeletons": {"path": "a.csv", "from_truth": True}}},
@@ -382,7 +392,8 @@ def test_defaults_agree_with_the_library() -> None:
             if option.default is not dataclasses.MISSING and option.name != "loaders":
                 assert settings[option.name] == option.default, option.name
     assert SCHEMA["$defs"]["schedule"]["enum"] == list(SCHEDULES)
-    synthetic = full["nets"]["2d_to_3d"]["synthetic"]
+    synthetic = dict(full["nets"]["2d_to_3d"]["synthetic"])
+    assert synthetic.pop("errors") == "usual"
     defaults = inspect.signature(synthetic_labels).parameters
     assert {name: list(v) if isinstance(v := defaults[name].default, tuple) else v for name in synthetic} == synthetic
     blocks = inspect.signature(make_fragments).parameters

@@ -1,247 +1,39 @@
-"""Every stage that works in blocks, killed again and again: the next run goes on, and ends with the same bytes."""
+"""Every stage that works in blocks, killed again and again, or stopped by SLURM: it goes on to the same bytes."""
 
 import os
-import pickle
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
-import tifffile
 
-from sparse2dense.stages.comparing import Comparison
-from sparse2dense.stages.evaluating import count_overlaps
-from sparse2dense.stages.segmenting import make_fragments
-from sparse2dense.volumes.tables import write_table
-from sparse2dense.volumes.volume import create_volume, open_volume
-from tests.test_predicting import checkpoint
-from tests.voronoi import noisy_affinities, voronoi
+from tests.crash_stages import STAGES, write_inputs
+from tests.slurm.one_node import one_node, why_not
 
 ROOT = Path(__file__).parents[1]
-OFFSETS = [[-1, 0, 0], [0, -1, 0], [0, 0, -1], [-3, 0, 0], [0, -4, 0], [0, 0, -4]]
-SHAPE, VOXEL_SIZE, OFFSET = (22, 37, 45), (10.5, 8.0, 8.0), (-21.0, 16.0, 1000.0)
-IMAGED = (8.0, 8.0, 8.0)
-"""Voxels of the image, as the net saw them in training."""
-BLOCKS: dict[str, Any] = {"block_shape": (8, 12, 12), "workers": 2}
-FIRST = 2**63 - 20
-"""Ids on both sides of the largest that a signed integer holds."""
-
-GRID, IMPORTING, ANNOTATING = (
-    f"sparse2dense.{name}" for name in ("volumes.grid", "stages.importing", "stages.annotating")
-)
-SMALL_CHUNKS: dict[tuple[str, str], Any] = {(GRID, "CHUNK_SIDE"): 8}
-SHORT_COLUMNS: dict[tuple[str, str], Any] = {("sparse2dense.stages.comparing", "COLUMN"): 1}
-
-Arguments = Callable[[Path, Path], dict[str, Any]]
-"""Of the folder of inputs and that of outputs."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage as it is called, and what it writes.
-
-    Parameters
-    ----------
-    module, function
-        Where it is.
-    outputs
-        Names of all that it declares, by the name of the parameter; or in a form of its own, from `arguments`.
-    arguments
-        Other arguments.
-    constants
-        Of modules, by module and name, that make blocks small, or have them computed in workers.
-    """
-
-    module: str
-    function: str
-    outputs: dict[str, str]
-    arguments: Arguments
-    constants: dict[tuple[str, str], Any] = field(default_factory=dict)
-
-    def description(self, inputs: Path, folder: Path) -> bytes:
-        """What `blockwise_job.py` reads."""
-        arguments = {name: folder / file for name, file in self.outputs.items()} | self.arguments(inputs, folder)
-        return pickle.dumps((f"sparse2dense.stages.{self.module}", self.function, arguments, self.constants))
-
-
-def compared(inputs: Path) -> dict[str, Any]:
-    """Fragments beside truth."""
-    return {"fragments": inputs / "fragments.zarr", "truth": inputs / "truth.zarr", "border": (0, 1, 1), "reach": 3}
-
-
-def located(inputs: Path, _: Path) -> dict[str, Any]:
-    """The same with what was counted and chosen."""
-    tables = {"table": inputs / "overlaps.parquet", "lut": inputs / "lut.parquet"}
-    return {"compared": Comparison(**compared(inputs)), **tables, **BLOCKS}
-
-
-STAGES = {
-    "download": Stage(
-        "downloading", "download", {"destination": "files"},
-        lambda inputs, _: {"urls": [file.as_uri() for file in sorted((inputs / "files").iterdir())]},
-    ),
-    "import image": Stage(
-        "importing", "import_volume", {"output": "raw.zarr"},
-        lambda inputs, _: {
-            "source": inputs / "raw.tif", "voxel_size": VOXEL_SIZE, "offset": OFFSET, "workers": 2,
-            "crop": [[1, 21], [0, 37], [4, 45]],
-        },
-        {**SMALL_CHUNKS, (IMPORTING, "SLAB_BYTES"): 1},
-    ),
-    "import labels": Stage(
-        "importing", "import_volume", {"output": "truth.zarr"},
-        lambda inputs, _: {
-            "source": inputs / "truth.h5", "dataset": "ids", "mapping": "objects", "labels": True,
-            "voxel_size": IMAGED, "offset": OFFSET, "reference": inputs / "raw.zarr", "workers": 2,
-        },
-        {**SMALL_CHUNKS, (IMPORTING, "SLAB_BYTES"): 1},
-    ),
-    "tissue mask": Stage(
-        "annotating", "mask_tissue", {"output": "tissue.zarr"},
-        lambda inputs, _: {"raw": inputs / "raw.zarr", "radius": 2, "iterations": 1, "workers": 2},
-        {**SMALL_CHUNKS, (ANNOTATING, "VOXELS_PER_BLOCK"): 1},
-    ),
-    "annotation": Stage(
-        "annotating", "annotate",
-        {
-            "labels": "labels.zarr", "mask": "mask.zarr", "scope": "scope.zarr",
-            "statistics_csv": "objects.csv", "totals_json": "totals.json",
-        },
-        lambda inputs, _: {
-            "source": inputs / "truth.zarr", "draw": "fraction", "parts": 2, "part": 1, "zero": "unlabelled",
-            "minimum_size": 20, "workers": 2,
-        },
-        {**SMALL_CHUNKS, (ANNOTATING, "VOXELS_PER_BLOCK"): 1},
-    ),
-    "prediction": Stage(
-        "predicting", "predict", {},
-        lambda inputs, folder: {
-            "inputs": {"raw": inputs / "raw.zarr"}, "checkpoint": inputs / "2d_mtlsd/checkpoint.pt",
-            "outputs": {head: folder / f"stacked_{head}.zarr" for head in ("affinities", "descriptors")},
-            "block_shape": (8, 8, 8), "threads": 2,
-        },
-        SMALL_CHUNKS,
-    ),
-    "fragments by watershed": Stage(
-        "segmenting", "make_fragments", {"output": "fragments.zarr"},
-        lambda inputs, _: {
-            "affinities": inputs / "affinities.zarr", "mask": inputs / "mask.zarr", "seed_distance": 4,
-            "minimum_affinity": 0.2, "debris": 4, "fill_holes": True, "context": (2, 4, 4), **BLOCKS,
-        },
-    ),
-    "fragments by mutex watershed": Stage(
-        "segmenting", "make_fragments", {"output": "fragments.zarr"},
-        lambda inputs, _: {
-            "affinities": inputs / "affinities.zarr", "debris": 4, "fill_holes": True, "context": (2, 4, 4), **BLOCKS,
-            "mutex": {
-                "near_bias": -0.4, "far_bias": -0.7, "far_stride": [1, 2, 2], "randomized_strides": True,
-                "noise": 0.01, "seed": 3,
-            },
-        },
-    ),
-    "region graph": Stage(
-        "agglomerating", "make_graph", {"output": "graph"},
-        lambda inputs, _: {
-            "affinities": inputs / "affinities.zarr", "fragments": inputs / "fragments.zarr", **BLOCKS,
-            "histogram": True,
-        },
-        {("sparse2dense.volumes.blockwise", "PATIENCE"): 1e-9},
-    ),
-    "segmentation": Stage(
-        "segmenting", "write_segmentation", {"output": "0.5.zarr"},
-        lambda inputs, _: {"fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet", **BLOCKS},
-    ),
-    "overlaps": Stage(
-        "evaluating", "count_overlaps", {"output": "overlaps.parquet"}, lambda inputs, _: compared(inputs) | BLOCKS,
-        SHORT_COLUMNS,
-    ),
-    "worst errors": Stage("locating", "rank_errors", {"output": "errors.csv"}, located, SHORT_COLUMNS),
-    "error volume": Stage("locating", "write_error_volume", {"output": "errors.zarr"}, located),
-    "far links": Stage(
-        "disagreeing", "count_links", {"output": "links.parquet"},
-        lambda inputs, _: {
-            "affinities": inputs / "affinities.zarr", "fragments": inputs / "fragments.zarr", **BLOCKS,
-        },
-    ),
-    "disagreement": Stage(
-        "disagreeing", "measure_disagreement", {},
-        lambda inputs, folder: {
-            "fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet",
-            "predictions": {"affinities": inputs / "affinities.zarr"},
-            "outputs": (folder / "objects.parquet", folder / "sections.csv"), **BLOCKS,
-        },
-    ),
-    "regions to paint": Stage(
-        "suggesting", "measure_regions", {"output": "regions.parquet"},
-        lambda inputs, _: {
-            "raw": inputs / "photo.zarr", "affinities": inputs / "affinities.zarr",
-            "fragments": inputs / "fragments.zarr", "lut": inputs / "lut.parquet", "mask": inputs / "mask.zarr",
-            "tissue": inputs / "mask.zarr", "region": (9, 10), **BLOCKS,
-        },
-    ),
-    "pseudo ground truth": Stage(
-        "pseudo_truth", "make_pseudo_truth",
-        {"output": "pseudo_truth.zarr", "output_mask": "pseudo_truth_mask.zarr", "output_counts": "pseudo_truth.csv"},
-        lambda inputs, _: {
-            "segmentation": inputs / "segmentation.zarr", "dust": 10, "outlier_deviations": 2, "minimum_sections": 2,
-            "fill_holes": True, **BLOCKS,
-        },
-    ),
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stages read, from a tessellation with holes and gaps."""
-    folder, rng = tmp_path_factory.mktemp("inputs"), np.random.default_rng(0)
-    place: dict[str, Any] = {"voxel_size": VOXEL_SIZE, "offset": OFFSET}
-    (folder / "files").mkdir()
-    for number in range(600):  # so many that a kill comes before the last of these quick blocks
-        (folder / f"files/{number:03}.bin").write_bytes(rng.bytes(2**15))
-
-    labels = voronoi(SHAPE, 40, ids=range(FIRST, FIRST + 40))
-    labels[rng.random(SHAPE) < 0.05] = 0
-    image = (128 * rng.random(SHAPE)).astype(np.uint8)
-    image[:, :7, :9] = 0
-    tifffile.imwrite(folder / "raw.tif", image, photometric="minisblack")
-    create_volume(folder / "raw.zarr", SHAPE, "uint8", **place | {"voxel_size": IMAGED})[...] = image
-    create_volume(folder / "photo.zarr", SHAPE, "uint8", **place)[...] = image
-    create_volume(folder / "mask.zarr", SHAPE, "uint8", **place)[...] = image < 100
-    chunks = (8, 12, 12)
-    segments = labels.copy()
-    segments[3:8, 20, 30], segments[12, 9:13, 5:9] = 1, 2  # dust, and an object in one section
-    for name, values in (("truth", labels), ("segmentation", segments)):
-        create_volume(folder / f"{name}.zarr", SHAPE, "uint64", labels=True, chunks=chunks, **place)[...] = values
-    with h5py.File(folder / "truth.h5", "w") as file:
-        names = np.unique(labels)
-        file["ids"], file["objects"] = labels, np.stack([names, names // np.uint64(2)], axis=1)
-
-    values = np.round(noisy_affinities(labels, OFFSETS, noise=0.3) * 255).astype(np.uint8)
-    volume = create_volume(
-        folder / "affinities.zarr", values.shape, "uint8", axes="czyx", attributes={"offsets": OFFSETS}, **place
-    )
-    volume[...] = values
-    make_fragments(volume.path, folder / "fragments.zarr", seed_distance=4, block_shape=(8, 12, 12), context=(2, 4, 4))
-    fragments = np.unique(open_volume(folder / "fragments.zarr")[...])[1:]
-    # parts of many objects to a segment, and many segments to an object
-    columns = {"fragment": fragments, "segment": fragments % np.uint64(12) + np.uint64(1)}
-    write_table(folder / "lut.parquet", columns, {"threshold": "0.5"})
-    count_overlaps(output=folder / "overlaps.parquet", **compared(folder), block_shape=BLOCKS["block_shape"])
-    checkpoint(folder, "2d_mtlsd")
+    """What all stages read."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder)
     return folder
 
 
 Begun = list[tuple[str, int]]
 """Blocks in the order in which they were begun: the folder they were written in, and their index."""
+Files = dict[str, bytes]
+"""Files of a folder by their path in it."""
 
 
 class Job:
@@ -304,36 +96,61 @@ def finished(folder: Path, begun: Sequence[tuple[str, int]]) -> set[tuple[str, i
     return marked | {(root, index) for root, index in begun if root.rsplit(".", 2)[0] in passes}
 
 
-def content(folder: Path) -> dict[str, bytes]:
+def crash_generator() -> np.random.Generator:
+    """A source of moments, another one at each run; CRASH_SEED repeats one that failed."""
+    seed = int(os.environ.get("CRASH_SEED", secrets.randbits(32)))
+    print(f"CRASH_SEED={seed}")
+    return np.random.default_rng(seed)
+
+
+def content(folder: Path) -> Files:
     """All files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def below(name: str, files: dict[str, bytes]) -> dict[str, bytes]:
+def below(name: str, files: Files) -> Files:
     """Those of one output."""
     return {path: value for path, value in files.items() if path.split("/")[0] == name}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Files, Begun]]:
+    """The files that a stage leaves when nobody stops it, and its blocks; each stage runs once."""
+
+    @cache
+    def run(name: str) -> tuple[Files, Begun]:
+        folder = tmp_path_factory.mktemp("whole")
+        job = Job(described(name, inputs, folder / "whole"), 0)
+        job.end()
+        begun = job.begun()
+        assert len(begun) == len(set(begun)) >= 27
+        return content(folder / "whole"), begun
+
+    return run
+
+
+def described(name: str, inputs: Path, folder: Path) -> Path:
+    """Make the folder of a stage's outputs; return the file beside it that describes the stage."""
+    folder.mkdir()
+    description = folder.with_suffix(".job")
+    description.write_bytes(STAGES[name].description(inputs, folder))
+    return description
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="counts the processes of a group as Linux lists them")
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_killed_three_times_ends_with_the_same_bytes(name: str, inputs: Path, tmp_path: Path) -> None:
+def test_a_stage_killed_three_times_ends_with_the_same_bytes(
+    name: str, inputs: Path, undisturbed: Callable[[str], tuple[Files, Begun]], tmp_path: Path
+) -> None:
     """No kill leaves a half-made output or a process, and no run computes a block that an earlier one marked.
 
     Nothing that these stages write depends on time, so every file is compared, and there may be no others.
     """
-    stage, seed = STAGES[name], int(os.environ.get("CRASH_SEED", secrets.randbits(32)))
-    print(f"CRASH_SEED={seed}")
-    rng = np.random.default_rng(seed)
-    for place in ("whole", "killed"):
-        (tmp_path / place).mkdir()
-        (tmp_path / f"{place}.job").write_bytes(stage.description(inputs, tmp_path / place))
-    undisturbed, folder = Job(tmp_path / "whole.job", 0), tmp_path / "killed"
-    undisturbed.end()
-    expected, everything = content(tmp_path / "whole"), set(undisturbed.begun())
-    assert len(everything) >= 27
-    assert len(undisturbed.begun()) == len(everything)
-
+    rng = crash_generator()
+    expected, whole = undisturbed(name)
+    folder, everything = tmp_path / "killed", set(whole)
+    description = described(name, inputs, folder)
     begun: Begun = []
     done: set[tuple[str, int]] = set()
     # of the blocks that are left; the last kill may come too late
@@ -342,7 +159,7 @@ def test_a_stage_killed_three_times_ends_with_the_same_bytes(name: str, inputs: 
         moment: dict[str, Any] = {"blocks": int(rng.integers(1, most + 1)), "delay": rng.uniform(0, 0.02)}
         moment["everyone"] = attempt != 2
         print(f"kill {attempt}, {len(done)} of {len(everything)} blocks done: {moment}")
-        job = Job(tmp_path / "killed.job", attempt)
+        job = Job(description, attempt)
         struck = job.kill(**moment)
         assert struck or attempt > 1, job.log.read_text()
         assert not done & set(job.begun()), "a finished block was computed again"
@@ -357,12 +174,105 @@ def test_a_stage_killed_three_times_ends_with_the_same_bytes(name: str, inputs: 
         if not struck or there:  # what is called again although its output stands starts anew
             break
     if struck:
-        last = Job(tmp_path / "killed.job", 4)
+        last = Job(description, 4)
         last.end()
         assert sorted(last.begun()) == sorted(everything - done)
         counts = re.findall(r": computed (\d+) of \d+ blocks", last.log.read_text())
         assert sum(map(int, counts)) == len(everything - done)
     assert content(folder) == expected
+
+
+class ClusterJob(Job):
+    """A stage that runs as a job of SLURM, slowed down."""
+
+    def __init__(self, description: Path, attempt: int, pause: float = 0.0) -> None:
+        self.journal, self.log = (description.with_name(f"{attempt}.{name}") for name in ("journal", "log"))
+        script = description.with_name(f"{attempt}.sh")
+        call = [sys.executable, str(ROOT / "tests/blockwise_job.py"), str(description), str(self.journal), str(pause)]
+        script.write_text(f"#!/bin/bash\nexec {shlex.join(call)}\n")
+        options = ["--requeue", "--cpus-per-task=2", "--mem=2000", f"--output={self.log}", "--open-mode=append"]
+        answer = subprocess.run(
+            ["sbatch", "--parsable", *options, str(script)], capture_output=True, text=True, check=True
+        )
+        self.number = answer.stdout.strip()
+
+    def shown(self) -> str:
+        """What SLURM says of it."""
+        call = ["scontrol", "show", "job", self.number]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout
+
+    def state(self) -> str:
+        """PENDING, RUNNING, COMPLETED ..."""
+        return re.findall(r"JobState=(\w+)", self.shown())[0]
+
+    def wait(self, met: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + 120
+        while not met():
+            assert time.monotonic() < deadline, f"{self.state()}: {self.log.read_text() if self.log.exists() else ''}"
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        """Wait until it has ended by itself, without an error."""
+        self.wait(lambda: self.state() not in ("PENDING", "RUNNING", "COMPLETING"))
+        assert self.state() == "COMPLETED", self.shown() + self.log.read_text()
+
+    def stop(self, blocks: int, *command: str) -> str:
+        """Stop it by a command of SLURM when so many blocks were begun; return its state when no process is left."""
+        self.wait(lambda: len(self.begun()) >= blocks)
+        subprocess.run([*command, self.number], check=True)
+        self.wait(lambda: self.state() not in ("RUNNING", "COMPLETING") and not self.processes())
+        return self.state()
+
+    def processes(self) -> list[int]:
+        """The processes on this machine that belong to it."""
+        found = []
+        for file in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if f"SLURM_JOB_ID={self.number}\0".encode() in file.read_bytes():
+                    found.append(int(file.parent.name))
+            except OSError:
+                continue  # it ended while the list was read
+        return found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Path]:
+    """A SLURM of one node."""
+    with one_node() as folder:
+        yield folder
+
+
+@pytest.mark.slurm
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+@pytest.mark.parametrize(("name", "stop"), [(name, ("cancel", "requeue")[n % 2]) for n, name in enumerate(STAGES)])
+def test_a_stage_stopped_by_slurm_ends_with_the_same_bytes(
+    name: str, stop: str, inputs: Path, undisturbed: Callable[[str], tuple[Files, Begun]], tmp_path: Path
+) -> None:
+    """A job that is cancelled and submitted again, or put back into the queue, computes no marked block again."""
+    rng = crash_generator()
+    expected, whole = undisturbed(name)
+    description, everything = described(name, inputs, tmp_path / "stopped"), set(whole)
+    # all blocks together take two workers five seconds, in the first third of which the job is stopped
+    job = ClusterJob(description, 1, pause=10 / len(everything))
+    blocks = int(rng.integers(1, len(everything) // 3))
+    if stop == "cancel":
+        assert job.stop(blocks, "scancel") == "CANCELLED"
+        begun, done = job.begun(), finished(tmp_path / "stopped", job.begun())
+        again = ClusterJob(description, 2)
+        again.end()
+        later = again.begun()
+    else:
+        assert job.stop(blocks, "scontrol", "requeue") == "PENDING"
+        begun, done = job.begun(), finished(tmp_path / "stopped", job.begun())
+        # SLURM holds what it requeues back for two minutes; within the same second it would end the new start, too
+        subprocess.run(["scontrol", "update", f"JobId={job.number}", "StartTime=now+3"], check=True)
+        job.end()
+        later = job.begun()[len(begun) :]
+    assert len(done) < len(everything)
+    assert sorted(later) == sorted(everything - done)
+    assert content(tmp_path / "stopped") == expected
 
 
 def test_every_stage_that_works_in_blocks_is_killed() -> None:

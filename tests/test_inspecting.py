@@ -154,7 +154,7 @@ def test_more_objects_than_there_are(tmp_path: Path, draw: str, key: str) -> Non
 def test_skeletons_beside_the_image_are_refused(tmp_path: Path) -> None:
     nodes = tmp_path / "nodes.csv"
     full = config(tmp_path)
-    skeletons = {"path": str(nodes), "voxel_size": SIZE, "offset": [0, 0, 0], "from_truth": False}
+    skeletons = {"path": str(nodes), "voxel_size": SIZE, "offset": [0, 0, 0], "region": None, "from_truth": False}
     full["volumes"]["lab"]["skeletons"] = skeletons
     nodes.write_text("id,skeleton,z,y,x,parent\n1,5,10,16,22,\n2,5,10,16,23,1\n")
     told, seen = inspected(full)

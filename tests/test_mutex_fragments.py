@@ -50,6 +50,22 @@ def test_sections_alone_share_no_fragment(affinities: NDArray[np.uint8]) -> None
         mutex_fragments(affinities[:1], offsets=OFFSETS[:1], per_section=True)
 
 
+def test_biases_and_strides_of_offsets(affinities: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Near and far are a short form of them; sections alone take those of the offsets that count."""
+    short: dict[str, Any] = {"near_bias": -0.35, "far_bias": -0.6, "far_stride": (1, 2, 3)}
+    whole: dict[str, Any] = {"biases": [-0.35] * 3 + [-0.6] * 3, "strides": [(1, 1, 1)] * 3 + [(1, 2, 3)] * 3}
+    other = {**whole, "biases": [-0.35, -0.95, -0.35, -0.6, -0.9, -0.6]}
+    for sections in (False, True):
+        found = mutex_fragments(affinities, offsets=OFFSETS, per_section=sections, **short)
+        assert np.array_equal(mutex_fragments(affinities, offsets=OFFSETS, per_section=sections, **whole), found)
+        assert not np.array_equal(mutex_fragments(affinities, offsets=OFFSETS, per_section=sections, **other), found)
+        source, output = tmp_path / "affinities.zarr", tmp_path / "fragments.zarr"
+        facts: dict[str, Any] = {"voxel_size": (8, 8, 8), "axes": "czyx", "attributes": {"offsets": OFFSETS}}
+        create_volume(source, affinities.shape, "uint8", **facts)[...] = affinities
+        make_fragments(source, output, mutex={**whole, "seed": 0}, per_section=sections, context=(0, 0, 0))
+        assert np.array_equal(open_volume(output)[...], found)
+
+
 def test_nothing_grows_outside_the_mask_nor_fills_it(affinities: NDArray[np.uint8]) -> None:
     mask = np.ones(SHAPE, np.uint8)
     mask[:, 10:14, 10:14] = 0

@@ -10,6 +10,7 @@ from sparse2dense.ops.skeletonisation import skeletonise
 from sparse2dense.stages.skeletonising import import_skeletons, skeletonise_truth
 from sparse2dense.volumes.skeleton_files import read_skeletons
 from sparse2dense.volumes.volume import create_volume
+from tests.voronoi import voronoi
 
 VOXEL_SIZE, OFFSET = (40.0, 4.5, 4.0), (1000.0, 90.0, -80.0)
 LARGE = 2**63 + 5
@@ -73,6 +74,35 @@ def test_truth_is_thinned_in_its_place(raw: Path) -> None:
     assert np.array_equal(found.position, whole.position[inside])
     assert set(found.skeleton.tolist()) == {LARGE}
     assert len(found.edges) == len(found) - 1
+
+
+@pytest.mark.parametrize("block_shape", [(2, 8, 8), (64, 64, 64)])
+def test_objects_are_thinned_one_by_one_as_in_the_whole(raw: Path, block_shape: tuple[int, ...]) -> None:
+    """Objects that touch each other and the border, in several pieces and with ids on both sides of 2^63."""
+    labels = voronoi((6, 20, 30), 7, ids=range(LARGE - 8, LARGE - 1))
+    labels[2:4, 5:9] = 0
+    truth, output = raw.with_name("truth.zarr"), raw.with_name("out.graphml")
+    create_volume(truth, labels.shape, "uint64", voxel_size=VOXEL_SIZE, offset=OFFSET)[...] = labels
+    skeletonise_truth(truth, raw, output, node_distance_nm=20, block_shape=block_shape)
+    found = read_skeletons(output)
+    whole = skeletonise(labels, VOXEL_SIZE, node_distance_nm=20, offset_nm=OFFSET)
+    assert np.array_equal(found.skeleton, whole.skeleton)
+    assert np.array_equal(found.position, whole.position)
+    assert np.array_equal(found.edges, whole.edges)
+
+
+def test_only_a_region_counts(raw: Path) -> None:
+    """Its end is not included; what it shares with the volume counts."""
+    file, output = raw.with_name("nodes.csv"), raw.with_name("out.graphml")
+    nodes = "".join(f"{n},1,1100,100,{x},{n - 1 or ''}\n" for n, x in enumerate((-80, -60, -40, -20), start=1))
+    file.write_text("id,skeleton,z,y,x,parent\n" + nodes)
+    import_skeletons(file, raw, output, region=[[0, 5000], [90, 101], [-60, -20]])
+    assert read_skeletons(output).position[:, 2].tolist() == [-60, -40]
+    with pytest.raises(InputError, match=r"raw\.zarr and the region share"):
+        import_skeletons(file, raw, output, region=[[0, 5000], [120, 130], [-60, -20]])
+    with pytest.raises(InputError, match=r"nothing in common with .*raw\.zarr") as refused:
+        import_skeletons(file, raw, output, region=[[0, 1000], [90, 101], [-60, -20]])
+    assert "skeletons.region" in str(refused.value)
 
 
 def test_empty_truth_is_refused(raw: Path) -> None:

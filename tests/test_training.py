@@ -1,6 +1,7 @@
 """Training: looks at the annotation only, goes on exactly where it was, and leaves a net that works."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
 from sparse2dense.stages.net_kinds import describe_net
 from sparse2dense.stages.nets import load_net
-from sparse2dense.stages.samples import LiftSamples, Sample, SectionSamples, Targets
+from sparse2dense.stages.samples import LiftSamples, Sample, SectionSamples, Targets, VolumeSamples
 from sparse2dense.stages.slicing import SectionData
 from sparse2dense.stages.trainer import TrainingOutputs, train
 from sparse2dense.stages.training import split_sections, train_lift, train_volume
 from sparse2dense.stages.training_plan import TrainingPlan
-from sparse2dense.volumes.volume import create_volume
+from sparse2dense.volumes.volume import create_volume, open_volume
 
 SECTION: dict[str, Any] = {
     "kind": "2d_mtlsd",
@@ -137,6 +138,32 @@ def test_validation_sections_are_kept_out() -> None:
     assert not (training[0].mask & held_out[0].mask).any()
     assert held_out[0].mask.any()
     np.testing.assert_array_equal(training[0].mask | held_out[0].mask, data["a"][0].mask)
+
+
+def test_a_volume_of_thrice_the_weight_is_seen_thrice_as_often(tmp_path: Path) -> None:
+    """Of those with as many objects; one with twice as many objects is seen twice as often."""
+    targets = Targets("2d_affs", ((-1, 0), (0, -1)), (3.0, 3.0), 1, 1, "boundary")
+    both = SectionSamples([painted(), replace(painted(), weight=3)], targets, (24, 24), Augmentation())
+    assert both.shares.tolist() == [0.25, 0.75]
+    triples = []
+    for objects, grey in ((1, 0), (2, 255)):
+        labels = np.broadcast_to(np.arange(12) // (12 // objects) + 1, (9, 12, 12))
+        arrays: dict[str, np.ndarray] = {
+            "raw": np.full(labels.shape, grey, np.uint8),
+            "labels": labels,
+            "mask": np.ones_like(labels),
+        }
+        for name, values in arrays.items():
+            path = tmp_path / f"{name}{objects}"
+            create_volume(path, values.shape, values.dtype, voxel_size=(8, 8, 8))[...] = values
+        raw, stored, mask = (open_volume(tmp_path / f"{name}{objects}") for name in arrays)
+        triples.append((raw, stored, mask))
+    targets = Targets("3d_affs", ((-1, 0, 0),), (3.0, 3.0, 3.0), 1, 1, "boundary")
+    sections, plain = [slice(0, 9)] * 2, Augmentation().none()
+    source = VolumeSamples(triples, targets, (4, 8, 8), plain, sections, weights=[1.5, 1])
+    assert source.shares == pytest.approx([3 / 7, 4 / 7])
+    white = [source.draw(np.random.default_rng(seed)).input.mean() > 0.5 for seed in range(400)]
+    assert np.mean(white) == pytest.approx(4 / 7, abs=0.08)
 
 
 class Interrupted:

@@ -71,6 +71,17 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     return planned(snakemake(tmp_path_factory.mktemp("plan"), "--dry-run"))
 
 
+def test_the_2d_to_3d_net_waits_for_measured_errors(tmp_path: Path) -> None:
+    """It is trained beside the 2D net, unless it shall learn from that net's errors."""
+    target = "results/tiny/nets/2d_to_3d/checkpoint.pt"
+    (alone,) = planned(snakemake(tmp_path, target, "--dry-run"))
+    assert alone.rule == "train_2d_to_3d" and not alone.inputs
+    change = written(tmp_path, {"nets": {"2d_to_3d": {"synthetic": {"errors": "measured"}}}})
+    found = {job.rule: job for job in planned(snakemake(tmp_path, target, "--dry-run", configfiles=(TINY, change)))}
+    assert "results/tiny/nets/2d/checkpoint.pt" in found["measure_errors"].inputs
+    assert found["train_2d_to_3d"].inputs == found["measure_errors"].outputs
+
+
 def test_test_volume_trains_nothing(jobs: list[Job]) -> None:
     """No net and no threshold depends on a test volume; its truth is only scored against and shown."""
     learning = {"train_2d", "train_2d_to_3d", "train_3d_bootstrapped", "train_3d_baseline", "choose_threshold"}

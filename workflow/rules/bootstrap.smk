@@ -60,7 +60,7 @@ rule train_3d_bootstrapped:
     params:
         code=code_hash("stages.training"),
         net=to_train("3d"),
-        volumes=ANNOTATED + UNLABELLED,
+        weights=weights_of(ANNOTATED + UNLABELLED),
         seed=member_seed,
     script:
         "../scripts/train_3d.py"

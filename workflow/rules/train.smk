@@ -32,14 +32,43 @@ rule train_2d:
     params:
         code=code_hash("stages.training"),
         net=to_train("2d"),
-        validation={name: config["volumes"][name]["annotation"]["validation"] for name in ANNOTATED},
+        validation=VALIDATION,
+        weights=weights_of(ANNOTATED),
         seed=member_seed,
     script:
         "../scripts/train_2d.py"
 
 
+rule measure_errors:
+    """Measure how wrong the 2D net is on what its training held out; only for a 2D-to-3D net that learns from that."""
+    input:
+        checkpoint=checkpoint_files("2d")[0],
+        sections=expand(rules.slice_sections.output.sections, volume=ANNOTATED),
+    output:
+        errors="<results>/nets/errors_2d.json",
+    log:
+        "<logs>/measure_errors/2d.log",
+    benchmark:
+        "<benchmarks>/measure_errors/2d.tsv"
+    conda:
+        "../../envs/sparse2dense.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        code=code_hash("stages.measuring_errors"),
+        net={key: config["nets"]["2d"][key] for key in ("downsample", "grow_boundary", "rim")},
+        validation=VALIDATION,
+        read=LIFT_INPUTS[config["nets"]["2d_to_3d"]["kind"]],
+    script:
+        "../scripts/measure_errors.py"
+
+
 rule train_2d_to_3d:
     """Train the 2D-to-3D net on synthetic labels; it sees no data, so one net serves every volume."""
+    input:
+        errors=rules.measure_errors.output.errors if MEASURED else [],
     output:
         checkpoint="<results>/nets/{net}/checkpoint.pt",
         losses="<results>/nets/{net}/losses.csv",
@@ -65,7 +94,7 @@ rule train_2d_to_3d:
         mem_mb=growing(16000),
         runtime=growing(720),
     params:
-        code=code_hash("stages.training"),
+        code=code_hash("stages.measuring_errors", "stages.training"),
         net=to_train("2d_to_3d"),
         stacked={key: config["nets"]["2d"][key] for key in ("offsets", "sigma", "downsample", "grow_boundary")},
         seed=member_seed,
@@ -107,7 +136,7 @@ rule train_3d_baseline:
     params:
         code=code_hash("stages.training"),
         net=to_train("3d"),
-        volumes=DENSE,
+        weights=weights_of(DENSE),
         seed=member_seed,
     script:
         "../scripts/train_3d.py"

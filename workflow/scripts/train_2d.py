@@ -20,6 +20,7 @@ if __name__ == "__main__":
         TrainingOutputs(**{name: Path(path) for name, path in snakemake.output.items()}),
         settings=snakemake.params.net,
         validation=validation,
+        weights=snakemake.params.weights,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sparse2dense.stages.gpus import take_gpu
 from sparse2dense.stages.joblog import start_log
+from sparse2dense.stages.measuring_errors import read_errors
 from sparse2dense.stages.trainer import TrainingOutputs
 from sparse2dense.stages.training import train_lift
 
@@ -20,4 +21,5 @@ if __name__ == "__main__":
         section_settings=snakemake.params.stacked,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        degradation=read_errors(Path(snakemake.input.errors)) if snakemake.input.errors else None,
     )

@@ -15,13 +15,15 @@ if __name__ == "__main__":
     start_log(Path(snakemake.log[0]))
     take_gpu(snakemake.resources.gpu)
     kinds = (snakemake.input.raw, snakemake.input.labels, snakemake.input.mask)
+    weights = snakemake.params.weights
     triples = zip(*(map(Path, paths) for paths in kinds), strict=True)
     descriptors = map(Path, snakemake.input.descriptors)
     train_volume(
-        dict(zip(snakemake.params.volumes, triples, strict=True)),
+        dict(zip(weights, triples, strict=True)),
         TrainingOutputs(**{name: Path(path) for name, path in snakemake.output.items()}),
         settings=snakemake.params.net,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
-        descriptors=dict(zip(snakemake.params.volumes, descriptors, strict=False)),  # none for a net on raw alone
+        weights=weights,
+        descriptors=dict(zip(weights, descriptors, strict=False)),  # none for a net on raw alone
     )

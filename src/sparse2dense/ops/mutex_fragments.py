@@ -32,6 +32,8 @@ def mutex_fragments(
     near_bias: float = -0.4,
     far_bias: float = -0.7,
     far_stride: Sequence[int] = (1, 1, 1),
+    biases: Sequence[float] | None = None,
+    strides: Sequence[Sequence[int]] | None = None,
     randomized_strides: bool = False,
     noise: float = 0.0,
     seed: int = 0,
@@ -52,6 +54,8 @@ def mutex_fragments(
         Added to the affinities of direct neighbours, and to those of longer range.
     far_stride
         Stride (z, y, x) of the pairs over longer range that count.
+    biases, strides
+        A bias, or a stride, for each offset instead.
     randomized_strides, noise, seed
         As in `ops.mutex.mutex_watershed`.
     per_section
@@ -62,16 +66,20 @@ def mutex_fragments(
     Returns
     -------
     uint64 (z, y, x), each connected through faces, 1..n in the order of their first voxel, 0 elsewhere.
+
+    Raises InputError as `ops.mutex.mutex_watershed` does, and when all offsets leave the section that is segmented.
     """
+    near = [sum(map(abs, offset)) == 1 for offset in offsets]
+    biases = biases or [near_bias if direct else far_bias for direct in near]
+    strides = strides or [(1, 1, 1) if direct else far_stride for direct in near]
     channels = section_channels(offsets) if per_section else list(range(len(offsets)))
     links = [tuple(offsets[channel]) for channel in channels]
-    near = [sum(map(abs, link)) == 1 for link in links]
     values = affinities[channels] if per_section else affinities
     found = mutex_watershed(
         values,
         links,
-        biases=[near_bias if direct else far_bias for direct in near],
-        strides=[(1, 1, 1) if direct else far_stride for direct in near],
+        biases=[biases[channel] for channel in channels],
+        strides=[strides[channel] for channel in channels],
         randomized_strides=randomized_strides,
         noise=noise,
         seed=seed,

@@ -1,6 +1,6 @@
 """Where objects are: bounding boxes, found block by block."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import fastremap
@@ -41,7 +41,15 @@ class ObjectBoxes:
                 allowed="a label of the volume other than 0",
                 remedy="look for the object in the volume whose boxes these are",
             )
-        row = found[0]
+        return self._box(found[0])
+
+    def items(self, margin: int, shape: Sequence[int]) -> Iterator[tuple[int, tuple[slice, ...]]]:
+        """Yield each label with its box, `margin` voxels larger on every side as far as a volume of `shape` goes."""
+        for row, label in enumerate(self.label.tolist()):
+            box = zip(self._box(row), shape, strict=True)
+            yield label, tuple(slice(max(side.start - margin, 0), min(side.stop + margin, end)) for side, end in box)
+
+    def _box(self, row: int) -> tuple[slice, ...]:
         return tuple(slice(int(a), int(b)) for a, b in zip(self.begin[row], self.end[row], strict=True))
 
 

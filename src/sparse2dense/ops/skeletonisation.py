@@ -2,7 +2,7 @@
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cc3d
@@ -16,9 +16,10 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from skimage.morphology import skeletonize
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.skeletons import Skeletons, consolidate
+from sparse2dense.ops.object_boxes import object_boxes
+from sparse2dense.ops.skeletons import Skeletons, consolidate, join
 
-__all__ = ["skeletonise"]
+__all__ = ["skeletonise", "skeletonise_object"]
 
 STEPS = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
 """One of every two opposite steps to the 26 neighbours of a voxel."""
@@ -30,11 +31,6 @@ def skeletonise(
     labels: NDArray, voxel_size: Sequence[float], *, node_distance_nm: float, offset_nm: Sequence[float] = (0, 0, 0)
 ) -> Skeletons:
     """Return a skeleton for every object of dense labels.
-
-    Every connected piece of an object is thinned to a line of voxels (Lee, Kashyap and Chu 1994), whose minimum
-    spanning tree has no loops. Side branches that are shorter than 1.5 times the distance to the surface where they
-    leave are but bumps of the surface, and go. Thinning knows nothing of the size of voxels, so the line lies less
-    well in the middle where voxels are strongly anisotropic; lengths and distances are in nm.
 
     Parameters
     ----------
@@ -49,8 +45,8 @@ def skeletonise(
 
     Returns
     -------
-    Skeletons named by their labels, nodes numbered from 1. An object in several pieces is one skeleton; each piece
-    has one node at least.
+    Skeletons named by their labels, as `skeletonise_object` makes them, in the order of their labels; nodes are
+    numbered from 1.
 
     Raises InputError when labels aren't (z, y, x) integers or a length isn't above 0.
     """
@@ -60,14 +56,52 @@ def skeletonise(
             allowed="integers of at least 0, (z, y, x)",
             remedy="pass a volume of labels; a section as a volume of one",
         )
-    if not (node_distance_nm > 0 and all(size > 0 for size in voxel_size)):
-        raise InputError(
-            f"a node every {node_distance_nm} nm in voxels of {tuple(voxel_size)} nm",
-            allowed="lengths above 0",
-            remedy="correct node_distance_nm or voxel_size",
-        )
+    _check_lengths(voxel_size, node_distance_nm)
+
+    def parts() -> Iterator[Skeletons]:
+        for label, box in object_boxes(labels).items(margin=1, shape=labels.shape):
+            corner = [side.start * size + at for side, size, at in zip(box, voxel_size, offset_nm, strict=True)]
+            yield skeletonise_object(
+                labels[box] == label, voxel_size, label=label, node_distance_nm=node_distance_nm, offset_nm=corner
+            )
+
+    return join(parts())
+
+
+def skeletonise_object(
+    inside: NDArray[np.bool_],
+    voxel_size: Sequence[float],
+    *,
+    label: int,
+    node_distance_nm: float,
+    offset_nm: Sequence[float] = (0, 0, 0),
+) -> Skeletons:
+    """Return the skeleton of one object.
+
+    Every connected piece of an object is thinned to a line of voxels (Lee, Kashyap and Chu 1994), whose minimum
+    spanning tree has no loops. Side branches that are shorter than 1.5 times the distance to the surface where they
+    leave are but bumps of the surface, and go. Thinning knows nothing of the size of voxels, so the line lies less
+    well in the middle where voxels are strongly anisotropic; lengths and distances are in nm.
+
+    Parameters
+    ----------
+    inside
+        (z, y, x), true inside the object: the volume, or its box in the volume with a voxel more on each side where the
+        volume goes on. The object doesn't end where the array ends.
+    label
+        Name of the skeleton.
+    voxel_size, node_distance_nm, offset_nm
+        As in `skeletonise`.
+
+    Returns
+    -------
+    One skeleton, nodes numbered from 1. Each piece of the object has one node at least.
+
+    Raises InputError when a length isn't above 0.
+    """
+    _check_lengths(voxel_size, node_distance_nm)
     scale = np.array([float(size) for size in voxel_size])
-    voxels, piece, thickness = _midlines(labels, scale)
+    voxels, piece, thickness = _midlines(inside, scale)
     tree = _spanning_tree(voxels, piece, scale)
     _prune(tree, thickness)
     edges = _resampled(tree, node_distance_nm)
@@ -75,27 +109,36 @@ def skeletonise(
     return consolidate(
         Skeletons(
             np.arange(1, len(used) + 1, dtype=np.uint64),
-            labels[tuple(voxels[used].T)].astype(np.uint64),
+            np.full(len(used), label, np.uint64),
             (voxels[used] + 0.5) * scale + np.asarray(offset_nm, np.float64),
             np.searchsorted(used, edges).astype(np.int64),
         )
     )
 
 
+def _check_lengths(voxel_size: Sequence[float], node_distance_nm: float) -> None:
+    if not (node_distance_nm > 0 and all(size > 0 for size in voxel_size)):
+        raise InputError(
+            f"a node every {node_distance_nm} nm in voxels of {tuple(voxel_size)} nm",
+            allowed="lengths above 0",
+            remedy="correct node_distance_nm or voxel_size",
+        )
+
+
 def _midlines(
-    labels: NDArray, scale: NDArray[np.float64]
+    inside: NDArray[np.bool_], scale: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return the voxels (n, 3) of all midlines in C order, the piece and the distance to its surface in nm of each."""
-    pieces = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=26)
-    # an object doesn't end where the volume ends; in one that fills it all, nothing is near a surface
+    pieces = cc3d.connected_components(np.ascontiguousarray(inside), connectivity=26)
+    # in an object that fills it all, nothing is near a surface
     depth = edt.edt(pieces, anisotropy=tuple(scale), black_border=False)
-    midline = np.zeros(labels.shape, np.bool_)
+    midline = np.zeros(inside.shape, np.bool_)
     for number, box in enumerate(find_objects(pieces), start=1):
-        inside = pieces[box] == number
-        thin = skeletonize(inside).astype(np.bool_)
+        alone = pieces[box] == number
+        thin = skeletonize(alone).astype(np.bool_)
         if not thin.any():
             # thinning can lose small pieces, such as cubes of two voxels a side
-            thin.reshape(-1)[np.argmax(np.where(inside, depth[box], -1))] = True
+            thin.reshape(-1)[np.argmax(np.where(alone, depth[box], -1))] = True
         midline[box] |= thin
     voxels = np.argwhere(midline)
     at = tuple(voxels.T)

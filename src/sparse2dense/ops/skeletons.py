@@ -1,6 +1,6 @@
 """Skeletons: nodes along the midlines of objects, joined by edges, as flat arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from sparse2dense.errors import InputError
 
-__all__ = ["Skeletons", "component_of_nodes", "consolidate", "crop", "edge_lengths", "mask"]
+__all__ = ["Skeletons", "component_of_nodes", "consolidate", "crop", "edge_lengths", "join", "mask"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,18 @@ def _check(skeletons: Skeletons) -> None:
             allowed=f"0 to {count - 1}: edges name places in the list of nodes, not ids",
             remedy="look the ids up in the list of nodes",
         )
+
+
+def join(parts: Iterable[Skeletons]) -> Skeletons:
+    """Return skeletons of several tables as one, nodes numbered anew from 1 in the order of the parts."""
+    tables = [Skeletons(*(np.zeros(0, np.uint64),) * 2, np.zeros((0, 3)), np.zeros((0, 2), np.int64)), *parts]
+    before = np.cumsum([0, *map(len, tables)])
+    return Skeletons(
+        np.arange(1, before[-1] + 1, dtype=np.uint64),
+        np.concatenate([table.skeleton for table in tables]),
+        np.concatenate([table.position for table in tables]),
+        np.concatenate([table.edges + first for table, first in zip(tables, before, strict=False)]),
+    )
 
 
 def mask(skeletons: Skeletons, keep: NDArray[np.bool_]) -> Skeletons:

@@ -19,10 +19,10 @@ from sparse2dense.errors import InputError
 from sparse2dense.ops.painting import REACH, PaintedSection, suggest_validation, suggest_zero
 from sparse2dense.stages.checking import input_problems
 from sparse2dense.stages.configuration import complete, load_schema
-from sparse2dense.stages.consistency import RUN_FOLDERS
 from sparse2dense.stages.gpus import visible_gpus
 from sparse2dense.stages.memory import this_machine
 from sparse2dense.stages.surveying import Survey
+from sparse2dense.stages.volume_consistency import RUN_FOLDERS
 from sparse2dense.volumes.replacing import atomic_file
 
 __all__ = ["check_place", "config_text", "has_gpu", "write_first_config"]

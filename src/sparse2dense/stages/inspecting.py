@@ -227,5 +227,5 @@ def _skeletons(volume: Config, facts: Config) -> dict[str, Any]:
     read = read_skeletons_in_place(path, voxel_size=given["voxel_size"], offset=given["offset"])
     sides = zip(facts["offset"], facts["shape"], facts["voxel_size"], strict=True)
     extent = [(start, start + count * size) for start, count, size in sides]
-    inside = crop_to_extent(read, path, Path(facts["path"] or "the generated image"), extent)
+    inside = crop_to_extent(read, path, Path(facts["path"] or "the generated image"), extent, given["region"])
     return {"skeletons": len(np.unique(inside.skeleton)), "nodes": len(inside)}

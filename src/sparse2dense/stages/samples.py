@@ -19,7 +19,7 @@ from sparse2dense.ops.affinities import Rim, affinities, affinity_mask
 from sparse2dense.ops.augmentation import Augmentation, Warp, draw_warp, inside, sample_image, sample_labels, shade
 from sparse2dense.ops.balance import balance_weights
 from sparse2dense.ops.boundaries import grow_boundary
-from sparse2dense.ops.corruption import corrupt, degrade
+from sparse2dense.ops.corruption import Degradation, corrupt, degrade
 from sparse2dense.ops.descriptors import (
     TRUNCATE,
     descriptor_channels,
@@ -133,9 +133,9 @@ def _singly(channels: int) -> list[list[int]]:
     return [[channel] for channel in range(channels)]
 
 
-def shares(positions: Sequence[Positions]) -> NDArray[np.float64]:
-    """How often to draw from each section or volume: by its number of objects."""
-    counts = np.array([len(p) for p in positions], float)
+def shares(positions: Sequence[Positions], weights: Sequence[float]) -> NDArray[np.float64]:
+    """How often to draw from each section or volume: by its number of objects times its weight."""
+    counts = np.array([len(p) * weight for p, weight in zip(positions, weights, strict=True)])
     return counts / counts.sum()
 
 
@@ -172,7 +172,7 @@ class SectionSamples(AnnotatedSamples):
                 allowed="at least one labelled voxel outside the validation part",
                 remedy="paint more, or change `annotation` of the annotated volumes",
             )
-        self.shares = shares(self.positions)
+        self.shares = shares(self.positions, [section.weight for section in sections])
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """A crop around a random voxel of a random object."""
@@ -203,14 +203,19 @@ class SectionSamples(AnnotatedSamples):
 class LiftSamples:
     """Samples of synthetic labels for the net that turns stacked 2D predictions into 3D affinities.
 
-    The input is computed from a corrupted copy of the labels, the target from the labels themselves.
+    The input is computed from a corrupted copy of the labels and degraded, the target from the labels themselves.
     """
 
     def __init__(
-        self, net: NetDescription, shape: Sequence[int], synthetic: Mapping[str, Any], settings: Mapping[str, Any]
+        self,
+        net: NetDescription,
+        shape: Sequence[int],
+        synthetic: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        degradation: Degradation | None = None,
     ) -> None:
         self.net, self.shape = net, tuple(shape)
-        self.synthetic, self.settings = dict(synthetic), settings
+        self.synthetic, self.settings, self.degradation = dict(synthetic), settings, degradation
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """Synthetic labels, seen as a 2D net would see them."""
@@ -234,7 +239,7 @@ class LiftSamples:
         # everything is known, and the margin holds the partner of every voxel
         pairs = np.ones(target.shape, np.uint8)
         return Sample(
-            degrade(predicted, rng, range(first, len(predicted)), overwrite=True),
+            degrade(predicted, rng, range(first, len(predicted)), self.degradation, overwrite=True),
             {"affinities": target.astype(np.float32)},
             {"affinities": balance_weights(target, pairs, groups=_singly(len(target)))},
         )
@@ -251,6 +256,9 @@ class VolumeSamples(AnnotatedSamples):
         For every volume the range of z that may be learnt from: samples are centred in it, and nothing beyond counts.
     descriptors
         For every volume the predicted descriptors (10, z, y, x) that the net reads; None for a net on raw alone.
+    weights
+        For every volume how often samples are drawn from it, relative to others with as many objects; None for equally
+        often.
     """
 
     def __init__(
@@ -261,6 +269,7 @@ class VolumeSamples(AnnotatedSamples):
         augmentation: Augmentation,
         sections: Sequence[slice],
         descriptors: Sequence[Volume] | None = None,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self.targets, self.shape, self.augmentation = targets, tuple(shape), augmentation
         self.volumes = [tuple(_in_memory_if_small(volume) for volume in triple) for triple in volumes]
@@ -276,7 +285,7 @@ class VolumeSamples(AnnotatedSamples):
                 allowed="pseudo ground truth or truth with at least one object",
                 remedy="loosen the filters of `pseudo_truth`, or look at the segmentation they were given",
             )
-        self.shares = shares(self.positions)
+        self.shares = shares(self.positions, weights or [1.0] * len(volumes))
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """A crop around a random voxel of a random object."""

@@ -58,7 +58,7 @@ def make_fragments(
         As in `ops.fragments.watershed_fragments`.
     mutex
         Make fragments by mutex watershed instead, with these arguments of `ops.mutex_fragments`: near_bias, far_bias,
-        far_stride, randomized_strides, noise and seed.
+        far_stride, biases, strides, randomized_strides, noise and seed.
     mask
         Volume of the same place and shape; where it is 0 there are no fragments.
     block_shape
@@ -103,8 +103,11 @@ def make_fragments(
 
     def work(paths: Sequence[Path], block: Block) -> None:
         values, read = open_volume(affinities), clip(block.read, shape)
-        # blocks draw their own random numbers, each always the same
-        own = {"voxel_size": values.voxel_size} if mutex is None else {"seed": (mutex["seed"] << 32) + block.index}
+        own: dict[str, Any] = {"voxel_size": values.voxel_size}
+        if mutex is not None:
+            # blocks draw their own random numbers, each always the same
+            own = {"seed": (mutex["seed"] << 32) + block.index}
+            own |= {name: _chosen(mutex.get(name), channels) for name in ("biases", "strides")}
         found = over_segment(
             np.stack([values[(channel, *read)] for channel in channels]),
             offsets=[offsets[channel] for channel in channels],
@@ -120,6 +123,10 @@ def make_fragments(
     key = resume_key(__name__, record, inputs.values())
     label = f"fragments {output.parent.name}"
     run_blockwise(output, key, create, work, tiles, label=label, workers=workers, part=part)
+
+
+def _chosen(of_channels: Sequence[Any] | None, channels: Sequence[int]) -> list[Any] | None:
+    return None if of_channels is None else [of_channels[channel] for channel in channels]
 
 
 def offsets_of(affinities: Volume) -> list[list[int]]:

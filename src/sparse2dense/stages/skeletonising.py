@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from sparse2dense.errors import InputError
-from sparse2dense.ops.skeletonisation import skeletonise
-from sparse2dense.ops.skeletons import Skeletons
+from sparse2dense.ops.object_boxes import merge_boxes, object_boxes
+from sparse2dense.ops.skeletonisation import skeletonise_object
+from sparse2dense.ops.skeletons import Skeletons, join
+from sparse2dense.volumes.grid import blocks, snap_up
+from sparse2dense.volumes.progress import with_progress
 from sparse2dense.volumes.skeleton_files import crop_to_volume, read_skeletons, write_graphml
 from sparse2dense.volumes.volume import open_volume
 
 __all__ = ["import_skeletons", "read_skeletons_in_place", "skeletonise_truth"]
 
 log = logging.getLogger(__name__)
+
+Region = Sequence[Sequence[float]]
+"""Begin and end in nm for z, y and x."""
 
 
 def import_skeletons(
@@ -25,6 +31,7 @@ def import_skeletons(
     *,
     voxel_size: Sequence[float] | None = None,
     offset: Sequence[float] = (0, 0, 0),
+    region: Region | None = None,
 ) -> None:
     """Read skeletons from a file and write those nodes and edges that lie in a volume.
 
@@ -41,11 +48,13 @@ def import_skeletons(
         nm.
     offset
         Where the origin of the file's positions lies, z, y, x in nm.
+    region
+        Begin and end (z, y, x) in nm of the part of the volume that counts; None for all of it.
 
-    Raises InputError as `read_skeletons` does, and when no node lies in the volume.
+    Raises InputError as `read_skeletons` does, and when no node lies in the volume and the region.
     """
     read = read_skeletons_in_place(source, voxel_size=voxel_size, offset=offset)
-    inside = crop_to_volume(read, source, open_volume(reference))
+    inside = crop_to_volume(read, source, open_volume(reference), region)
     write_graphml(inside, output)
     log.info("%s: %d of %d nodes lie in %s", output, len(inside), len(read), reference)
 
@@ -57,28 +66,55 @@ def read_skeletons_in_place(source: Path, *, voxel_size: Sequence[float] | None,
     return replace(read, position=read.position * scale + np.asarray(offset, np.float64))
 
 
-def skeletonise_truth(truth: Path, reference: Path, output: Path, *, node_distance_nm: float) -> None:
-    """Thin every object of dense labels to its midline, and write what lies in a volume; held in memory as a whole.
+def skeletonise_truth(
+    truth: Path,
+    reference: Path,
+    output: Path,
+    *,
+    node_distance_nm: float,
+    region: Region | None = None,
+    block_shape: Sequence[int] = (128, 256, 256),
+) -> None:
+    """Thin every object of dense labels to its midline, and write what lies in a volume.
+
+    Objects are held one by one: no more than the box of the largest, about 25 bytes a voxel of it.
 
     Parameters
     ----------
     truth
         Volume of labels (z, y, x), 0 is background.
-    reference, output
+    reference, output, region
         As in `import_skeletons`. Skeletons are named by their labels.
     node_distance_nm
         As in `ops.skeletonisation.skeletonise`.
+    block_shape
+        Voxels (z, y, x) that are looked at together to find the boxes of objects; no matter for the result.
 
-    Raises InputError when the labels are 0 throughout, or no node lies in the volume.
+    Raises InputError when the labels are 0 throughout, or no node lies in the volume and the region.
     """
     labels = open_volume(truth)
-    found = skeletonise(labels[...], labels.voxel_size, node_distance_nm=node_distance_nm, offset_nm=labels.offset)
-    if len(found) == 0:
+    tiles = blocks(labels.shape, snap_up(block_shape, labels.array.chunks))
+    boxes = merge_boxes(
+        object_boxes(labels[tile.write], [side.start for side in tile.write])
+        for tile in with_progress(tiles, f"find objects of {truth.name}", len(tiles))
+    )
+    if len(boxes) == 0:
         raise InputError(
             f"{truth} has no object to make a skeleton of",
             allowed="at least one voxel that isn't 0",
             remedy="correct the truth or its crop, or remove `skeletons` from the volume",
         )
-    inside = crop_to_volume(found, truth, open_volume(reference))
+    objects = with_progress(boxes.items(margin=1, shape=labels.shape), f"skeletonise {truth.name}", len(boxes))
+    found = join(
+        skeletonise_object(
+            labels[box] == np.uint64(label), labels.voxel_size, label=label, node_distance_nm=node_distance_nm,
+            offset_nm=[
+                begin + side.start * size
+                for begin, side, size in zip(labels.offset, box, labels.voxel_size, strict=True)
+            ],
+        )
+        for label, box in objects
+    )  # fmt: skip
+    inside = crop_to_volume(found, truth, open_volume(reference), region)
     write_graphml(inside, output)
     log.info("%s: %d skeletons with %d nodes", output, len(np.unique(inside.skeleton)), len(inside))

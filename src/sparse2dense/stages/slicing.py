@@ -40,6 +40,8 @@ class SectionData:
         uint8 (y, x), 1 where an object that goes on would be labelled; beyond it no object ends.
     voxel_size
         nm (z, y, x).
+    weight
+        How often samples are drawn from it, relative to others with as many objects.
     """
 
     section: int
@@ -48,6 +50,7 @@ class SectionData:
     mask: NDArray[np.uint8]
     scope: NDArray[np.uint8]
     voxel_size: tuple[float, ...]
+    weight: float = 1
 
 
 def slice_sections(

@@ -1,7 +1,7 @@
 """The three trainings of the workflow: on painted sections, on synthetic labels, on labelled volumes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from sparse2dense.errors import InputError
 from sparse2dense.ops.augmentation import Augmentation
+from sparse2dense.ops.corruption import Degradation
 from sparse2dense.stages.net_kinds import KINDS, NetDescription, describe_net, scale_problems
 from sparse2dense.stages.nets import check_input
 from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
@@ -18,7 +19,7 @@ from sparse2dense.stages.trainer import TrainingOutputs, train
 from sparse2dense.stages.training_plan import TrainingPlan
 from sparse2dense.volumes.volume import Volume, open_volume
 
-__all__ = ["train_lift", "train_sections", "train_volume"]
+__all__ = ["split_sections", "targets_of", "train_lift", "train_sections", "train_volume"]
 
 VALIDATION_SAMPLES = 12
 # Part of the only sections, or of a volume's sections, that is kept for validation.
@@ -33,6 +34,7 @@ def train_sections(
     validation: Mapping[str, int | None],
     seed: int,
     threads: int,
+    weights: Mapping[str, float] | None = None,
 ) -> None:
     """Train the 2D net on painted sections.
 
@@ -45,18 +47,24 @@ def train_sections(
     validation
         For every volume the section that is kept for validation; where None for all, the last one, or the lower part
         of each where there are fewer than three.
+    weights
+        How often samples are drawn from a volume, relative to others with as many objects; 1 where left out.
     """
     _set_threads(threads)
-    data = {volume: read_sections(folder) for volume, folder in sections.items()}
+    weights = weights or {}
+    data = {
+        volume: [replace(section, weight=weights.get(volume, 1)) for section in read_sections(folder)]
+        for volume, folder in sections.items()
+    }
     _refuse_mixed({volume: parts[0].voxel_size for volume, parts in data.items()})
     training, held_out = split_sections(data, validation)
     description = describe_net(settings, voxel_size=training[0].voxel_size)
-    targets = _targets(description, settings)
+    targets = targets_of(description, settings)
     shape = settings["input_shape"]
     augmentation = _augmentation(settings)
     samples = SectionSamples(training, targets, shape, augmentation)
     judge = SectionSamples(held_out, targets, shape, augmentation.none())
-    key = {"settings": settings, "validation": validation, "sections": _identities(sections)}
+    key = {"settings": settings, "validation": validation, "sections": _identities(sections), "weights": weights}
     train(description, samples, _fixed(judge, seed), _plan(settings, seed, threads), outputs, key=key)
 
 
@@ -67,16 +75,26 @@ def train_lift(
     section_settings: Mapping[str, Any],
     seed: int,
     threads: int,
+    degradation: Degradation | None = None,
 ) -> None:
     """Train the net that turns stacked 2D predictions into 3D affinities, on synthetic labels only.
 
-    `settings` is the block `nets.2d_to_3d`, `section_settings` the block `nets.2d` whose outputs the net reads.
+    Parameters
+    ----------
+    settings
+        The block `nets.2d_to_3d` of the configuration.
+    section_settings
+        The block `nets.2d` whose outputs the net reads.
+    degradation
+        How wrong these are; None for the usual.
     """
     _set_threads(threads)
     description = describe_net(settings, section_settings=section_settings)
     read = {"downsample": section_settings["downsample"], "input_grow_boundary": section_settings["grow_boundary"]}
-    samples = LiftSamples(description, settings["input_shape"], settings["synthetic"], {**settings, **read})
-    key = {"settings": settings, "section_settings": section_settings}
+    synthetic = {name: value for name, value in settings["synthetic"].items() if name != "errors"}
+    samples = LiftSamples(description, settings["input_shape"], synthetic, {**settings, **read}, degradation)
+    errors = None if degradation is None else asdict(degradation)
+    key = {"settings": settings, "section_settings": section_settings, "degradation": errors}
     train(description, samples, _fixed(samples, seed), _plan(settings, seed, threads), outputs, key=key)
 
 
@@ -88,6 +106,7 @@ def train_volume(
     seed: int,
     threads: int,
     descriptors: Mapping[str, Path] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> None:
     """Train a 3D net with dense labels, pseudo ground truth or truth, on raw data or on descriptors predicted of it.
 
@@ -99,6 +118,8 @@ def train_volume(
         The block `nets.3d` of the configuration.
     descriptors
         For a net that reads them, what a first net predicts of every volume, by volume.
+    weights
+        As in `train_sections`.
     """
     _set_threads(threads)
     opened = [(open_volume(raw), open_volume(labels), open_volume(mask)) for raw, labels, mask in volumes.values()]
@@ -112,18 +133,20 @@ def train_volume(
     _refuse_mixed({name: raw.voxel_size for name, (raw, _, _) in zip(volumes, opened, strict=True)})
     description = describe_net(settings, voxel_size=opened[0][0].voxel_size)
     read = _open_descriptors(descriptors or {}, dict(zip(volumes, opened, strict=True)), description)
-    targets = _targets(description, settings)
+    targets = targets_of(description, settings)
     ends = [int(raw.shape[0] * (1 - VALIDATION_SHARE)) for raw, _, _ in opened]
     augmentation = _augmentation(settings)
     shape = settings["input_shape"]
     early = [slice(0, end) for end in ends]
     late = [slice(end, raw.shape[0]) for end, (raw, _, _) in zip(ends, opened, strict=True)]
-    samples = VolumeSamples(opened, targets, shape, augmentation, early, read)
-    judge = VolumeSamples(opened, targets, shape, augmentation.none(), late, read)
+    shares = [(weights or {}).get(name, 1) for name in volumes]
+    samples = VolumeSamples(opened, targets, shape, augmentation, early, read, shares)
+    judge = VolumeSamples(opened, targets, shape, augmentation.none(), late, read, shares)
     key = {
         "settings": settings,
         "volumes": {name: _identities(dict(enumerate(p))) for name, p in volumes.items()},
         "descriptors": _identities(descriptors or {}),
+        "weights": shares,
     }
     train(description, samples, _fixed(judge, seed), _plan(settings, seed, threads), outputs, key=key)
 
@@ -196,7 +219,8 @@ def _fixed(samples: Samples, seed: int) -> list[Sample]:
     return [samples.draw(np.random.default_rng([seed, 2**31, number])) for number in range(VALIDATION_SAMPLES)]
 
 
-def _targets(description: NetDescription, settings: Mapping[str, Any]) -> Targets:
+def targets_of(description: NetDescription, settings: Mapping[str, Any]) -> Targets:
+    """Return how labels become what a net should predict, from its block of the configuration."""
     return Targets(
         description.kind,
         description.offsets,

@@ -201,23 +201,41 @@ def _edges_to_parents(path: Path, node: Sequence[str], parent: Sequence[str]) ->
     return np.array(edges, np.int64).reshape(-1, 2)
 
 
-def crop_to_volume(skeletons: Skeletons, source: Path, volume: Volume) -> Skeletons:
-    """Return the nodes that lie in a volume, and the edges between them; errors as `crop_to_extent` raises them."""
-    return crop_to_extent(skeletons, source, volume.path, volume.extent)
+def crop_to_volume(
+    skeletons: Skeletons, source: Path, volume: Volume, region: Sequence[Sequence[float]] | None = None
+) -> Skeletons:
+    """Return the nodes that lie in a volume, and the edges between them; all as for `crop_to_extent`."""
+    return crop_to_extent(skeletons, source, volume.path, volume.extent, region)
 
 
-def crop_to_extent(skeletons: Skeletons, source: Path, image: Path, extent: Sequence[tuple[float, float]]) -> Skeletons:
-    """Return the nodes that lie in the extent of an image (begin and end in nm, z y x), and the edges between them.
+def crop_to_extent(
+    skeletons: Skeletons,
+    source: Path,
+    image: Path,
+    extent: Sequence[Sequence[float]],
+    region: Sequence[Sequence[float]] | None = None,
+) -> Skeletons:
+    """Return the nodes that lie in the extent of an image and in a region, and the edges between them.
 
-    `source` is what the skeletons, at least one node, come from; the InputError names it when no node is left.
+    Both are begin and end in nm for z, y and x, ends not included; None is the whole image. `source` is what the
+    skeletons, at least one node, come from; the InputError names it when no node is left.
     """
+    if region is not None:
+        extent = [(max(ends[0], part[0]), min(ends[1], part[1])) for ends, part in zip(extent, region, strict=True)]
+        if any(begin >= end for begin, end in extent):
+            raise InputError(
+                f"the region {[list(part) for part in region]} nm of the skeletons has nothing in common with {image}",
+                allowed="begin and end in nm for z, y and x, in the world of the volume",
+                remedy="correct `skeletons.region`, or leave it out to score by the whole volume",
+            )
     begin, end = zip(*extent, strict=True)
     inside = crop(skeletons, begin, end)
     if len(inside) == 0:
         low, high = skeletons.position.min(axis=0).tolist(), skeletons.position.max(axis=0).tolist()
+        covers = "covers" if region is None else "and the region share"
         raise InputError(
-            f"{source} has its {len(skeletons)} nodes from {low} to {high} nm, {image} covers {tuple(extent)} nm",
-            allowed="at least one node in the volume",
+            f"{source} has its {len(skeletons)} nodes from {low} to {high} nm, {image} {covers} {tuple(extent)} nm",
+            allowed="at least one node there",
             remedy="give positions z, y, x in nm in the same world as the volume, or correct the volume's offset",
         )
     return inside
