@@ -60,7 +60,8 @@ include: "workflow/rules/report.smk"
 # Not earlier: now it is known that jobs are to start and where, and a dry run reads no voxels; plans and reports can be
 # made on any machine.
 onstart:
-    refuse([*inspected()[0], *memory_problems(FOUND, config, allowance)])
+    sizes = known_sizes(config, FOUND, Path(workflow.pathvars.apply("<results>")))
+    refuse([*inspected()[0], *memory_problems(sizes, config, allowance)])
 
 
 rule all:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from sparse2dense.stages.checking import input_problems
+from sparse2dense.stages.checking import input_problems, known_sizes
 from sparse2dense.stages.configuration import complete, load_schema
+from sparse2dense.volumes.volume import create_volume
 
 SCHEMA = load_schema(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
 
@@ -147,3 +148,23 @@ def test_offset_longer_than_a_volume_is_refused(tmp_path: Path) -> None:
         "`nets.2d.offsets` holds [-40, 0], and volume lab has the shape [12, 40, 50]",
         "`nets.3d.offsets` holds [-12, 0, 0], and volume lab has the shape [12, 40, 50]",
     ]
+
+
+def test_the_size_of_a_download_is_known_by_its_crop_or_once_it_was_imported(tmp_path: Path) -> None:
+    """So the memory of its blocks can be compared with what jobs get before it is downloaded, or at the next start."""
+    full = config(tmp_path)
+    address, size = {"url": "https://example.org/raw.tif"}, [40, 8, 8]
+    given = {
+        "cropped": {**address, "crop": [[5, 105], [0, 300], [100, 500]], "voxel_size": size},
+        "unknown": {**address, "voxel_size": size},
+        "imported": address,
+    }
+    volumes = {name: {"role": "unlabelled", "raw": raw} for name, raw in given.items()}
+    full["volumes"] |= complete({"volumes": {**full["volumes"], **volumes}}, SCHEMA)["volumes"]
+    create_volume(tmp_path / "imported/raw.zarr", (7, 30, 20), "uint8", voxel_size=(40, 4, 4))
+    known = known_sizes(full, input_problems(full)[1], tmp_path)
+    assert known == {
+        "lab": {"shape": [12, 40, 50], "voxel_size": [40, 4.5, 4]},
+        "cropped": {"shape": [100, 300, 400], "voxel_size": size},
+        "imported": {"shape": [7, 30, 20], "voxel_size": [40, 4, 4]},
+    }

@@ -1,5 +1,7 @@
 """The edits that a proofreader needs, counted on graphs small enough to do by hand."""
 
+import os
+import signal
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse2dense.errors import InputError
+from sparse2dense.ops import edits
 from sparse2dense.ops.edits import Edits, Terminals, count_edits
 from sparse2dense.ops.skeletons import Skeletons
 
@@ -134,6 +137,27 @@ def test_objects_that_touch_all_along_are_cut_at_once_when_all_their_nodes_are_m
 def test_without_time_the_fewest_possible_cuts_count() -> None:
     found = edits_of([(1, 0), (2, 1), (3, 2), (3, 9)], [1, 2, 3, 4], [1, 1, 1, 1], CHAIN, time_limit_s=0)
     assert found == Edits(2, 0, 0, 1)
+
+
+def test_a_cut_that_outlasts_the_time_is_ended_midway(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edits, "LARGE", 1)
+    monkeypatch.setattr(edits, "_minimum_cut", lambda *_: signal.pause())
+    found = edits_of([(1, 0), (2, 1), (3, 2), (3, 9)], [1, 2, 3, 4], [1, 1, 1, 1], CHAIN, time_limit_s=0.2)
+    assert found == Edits(2, 0, 0, 1)
+
+
+def test_a_cut_that_ends_in_time_is_the_same_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = [(1, 0), (1, -9), (2, 1), (2, 2)], [1, 2, 3, 4], [1, 1, 1, 1], CHAIN
+    here = edits_of(*problem)
+    monkeypatch.setattr(edits, "LARGE", 1)
+    assert edits_of(*problem) == here == Edits(1, 0, 0, 0)
+
+
+def test_a_cut_that_is_killed_is_not_called_unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edits, "LARGE", 1)
+    monkeypatch.setattr(edits, "_minimum_cut", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(RuntimeError, match="ended with status -9"):
+        edits_of([(1, 0), (2, 1)], [1, 2], [1, 1], [(1, 2, 0.5)])
 
 
 def test_many_strong_contacts_dont_overflow() -> None:

@@ -5,7 +5,7 @@ import re
 from functools import cache
 
 from sparse2dense.ops.views import ORIENTATIONS
-from sparse2dense.stages.checking import input_problems
+from sparse2dense.stages.checking import input_problems, known_sizes
 from sparse2dense.stages.configuration import complete, load_schema, problems
 from sparse2dense.stages.consistency import LIFT_INPUTS, PREDICTED, is_reused, member_names, threshold_names
 from sparse2dense.stages.memory import memory_problems

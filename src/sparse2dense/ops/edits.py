@@ -1,9 +1,12 @@
 """How many cuts and joins turn a segmentation into the skeletons of the truth, by minimum cuts of merged segments."""
 
+import multiprocessing
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from multiprocessing.connection import Connection
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,8 @@ from sparse2dense.ops.skeletons import Skeletons
 __all__ = ["Edits", "Terminals", "count_edits"]
 
 Terminals = Literal["closest", "all"]
+LARGE = 50_000
+"""Contacts of fragments, from which on a minimum cut gets a process of its own, so that it can be ended midway."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,7 @@ def count_edits(
         contacts, the weakest cut around one fragment is weaker than that between the objects; `closest` then takes
         off fragment by fragment.
     time_limit_s
-        Seconds for one segment, looked at between cuts. Where it ends a search, the result depends on the machine,
-        and `unfinished` says so.
+        Seconds for one segment. Where they end a search, the result depends on the machine, and `unfinished` says so.
 
     Raises InputError when `terminals` is neither, a fragment has no segment, an affinity isn't a number from 0 on, or
     contacts don't connect a merged segment.
@@ -188,15 +192,18 @@ def _cut_apart(segment: _Segment, terminals: Terminals, time_limit_s: float) -> 
         inside = np.isin(segment.fragment, members)
         occupied = np.unique(np.stack([segment.skeleton, segment.fragment.astype(np.uint64)])[:, inside], axis=1)[0]
         held, counts = np.unique(occupied, return_counts=True)
-        if len(held) > 1 and time.monotonic() < end:
+        left = end - time.monotonic()
+        if len(held) > 1 and left > 0:
             one, two = held[np.argsort(-counts, kind="stable")[:2]]
             ends = inside & (segment.skeleton == one), inside & (segment.skeleton == two)
             if terminals == "closest":
                 ends = _closest(segment, *ends)
-            parts = _minimum_cut(segment.contacts, members, *(np.unique(segment.fragment[end]) for end in ends))
-            waiting += parts
-            cuts += len(parts) - 1
-            continue
+            sources, sinks = (np.unique(segment.fragment[end]) for end in ends)
+            parts = _cut_in_time(segment.contacts, members, sources, sinks, left)
+            if parts is not None:
+                waiting += parts
+                cuts += len(parts) - 1
+                continue
         piece[members] = pieces
         pieces += 1
         cuts += max(len(held) - 1, 0)
@@ -215,15 +222,56 @@ def _closest(
     return np.arange(count) == chosen[0], np.arange(count) == chosen[1]
 
 
+def _cut_in_time(
+    contacts: csr_array, members: NDArray[np.int64], sources: NDArray[np.int64], sinks: NDArray[np.int64], left: float
+) -> list[NDArray[np.int64]] | None:
+    """Return what `_minimum_cut` does, or None where that takes longer than `left` seconds; a small cut never does."""
+    graph = contacts[members][:, members]
+    if graph.nnz < 2 * LARGE:
+        return _minimum_cut(graph, members, sources, sinks)
+    return _in_time(left, _minimum_cut, graph, members, sources, sinks)
+
+
+def _in_time(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns, None where it doesn't within some seconds.
+
+    The library searches in one call that nothing interrupts, so it is made in a process that an alarm ends. It is
+    forked: a fresh one would run the main script anew.
+    """
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe(duplex=False)
+
+    def answer(to: Connection) -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        to.send(function(*arguments))
+
+    child = fork.Process(target=answer, args=(sender,))
+    child.start()
+    sender.close()
+    try:
+        with receiver:
+            return receiver.recv()
+    except EOFError:
+        child.join()
+        if child.exitcode != -signal.SIGALRM:
+            raise RuntimeError(f"the search for a minimum cut ended with status {child.exitcode}") from None
+        return None
+    finally:
+        child.join()
+
+
 def _minimum_cut(
     contacts: csr_array, members: NDArray[np.int64], sources: NDArray[np.int64], sinks: NDArray[np.int64]
 ) -> list[NDArray[np.int64]]:
     """Return the connected pieces of `members` after the minimum cut between two sets of them, ascending places.
 
+    `contacts` are those of `members` with each other.
+
     Every piece holds a source or a sink: each contact that is cut carries flow, all of which comes from a source and
     ends in a sink.
     """
-    graph = coo_array(contacts[members][:, members])
+    graph = coo_array(contacts)
     # all sources become one node, and so do all sinks
     node = np.arange(2, len(members) + 2)
     node[np.searchsorted(members, sources)] = 0

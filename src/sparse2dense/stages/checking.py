@@ -9,8 +9,9 @@ from sparse2dense.stages.consistency import voxel_size_problems
 from sparse2dense.stages.importing import ImportPlan, check_source, plan_import
 from sparse2dense.stages.orienting import orientation_problems
 from sparse2dense.stages.reusing import local_problems
+from sparse2dense.volumes.volume import open_volume
 
-__all__ = ["IMPORT_KEYS", "LABELS", "annotated_kind", "input_problems", "named", "voxels_between"]
+__all__ = ["IMPORT_KEYS", "LABELS", "annotated_kind", "input_problems", "known_sizes", "named", "voxels_between"]
 
 IMPORT_KEYS = ("dataset", "voxel_size", "offset", "crop")
 LABELS = ("truth", "painted", "painted_mask")
@@ -43,6 +44,35 @@ def input_problems(config: Mapping[str, Any]) -> tuple[list[InputError], dict[st
             problems += offset_problems(name, config["nets"], image["shape"])
     problems += voxel_size_problems(config, {name: facts["voxel_size"] for name, facts in found.items()})
     return problems + local_problems(config["nets"], found), found
+
+
+def known_sizes(
+    config: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], results: Path
+) -> dict[str, dict[str, Any]]:
+    """Return `shape` and `voxel_size` (nm) of every image of which they are known before a job runs.
+
+    Those of a download are known where its `crop` and `voxel_size` are stated, or once it was imported.
+
+    Parameters
+    ----------
+    config, found
+        A configuration with its defaults, and what `input_problems` found by it.
+    results
+        The folder of the run.
+    """
+    known: dict[str, dict[str, Any]] = {}
+    for name, volume in config["volumes"].items():
+        imported = results / name / "raw.zarr"
+        if name in found:
+            facts = found[name]
+            known[name] = {"shape": facts["shape"], "voxel_size": facts["voxel_size"]}
+        elif volume["raw"]["crop"] and volume["raw"]["voxel_size"]:
+            shape = [stop - start for start, stop in volume["raw"]["crop"]]
+            known[name] = {"shape": shape, "voxel_size": volume["raw"]["voxel_size"]}
+        elif imported.is_dir():
+            raw = open_volume(imported)
+            known[name] = {"shape": list(raw.shape), "voxel_size": list(raw.voxel_size)}
+    return known
 
 
 def annotated_kind(volume: Mapping[str, Any]) -> str:

@@ -255,7 +255,7 @@ def _segmentations(
     # measured: 22 with nine channels, four of them far ones
     yield "count_links", reach, 30 + channels, False
     yield "count_overlaps", around, OVERLAP_BYTES, False
-    yield "rank_errors", around, OVERLAP_BYTES, False
+    yield "rank_errors", around, OVERLAP_BYTES, False  # and, where it is asked for, write_errors
     # of affinities, those that were predicted and those of the segmentation are there at once, a byte each
     compared = max(DISAGREEMENT_BYTES, 45 + 2 * channels)
     yield "measure_disagreement", _compared_halo(used_nets(config), tracks), compared, False
