@@ -14,36 +14,21 @@ best threshold. An arm that was run before is only read.
 """
 
 import argparse
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from scipy.stats import spearmanr
-from snakemake.utils import update_config
 
+from benchmarks._arms import ROOT, Arms, configuration
 from sparse2dense.ops.disagreement import affinity_error
 from sparse2dense.ops.regions import describe_regions
 from sparse2dense.stages.comparing import shared_boxes
 from sparse2dense.stages.segmenting import offsets_of
 from sparse2dense.stages.suggesting import read_regions
 from sparse2dense.volumes.volume import open_volume
-
-ROOT = Path(__file__).parents[1]
-
-
-def configuration(files: Sequence[Path]) -> dict[str, Any]:
-    """Return configuration files merged as Snakemake merges them."""
-    merged: dict[str, Any] = {}
-    for file in files:
-        update_config(merged, yaml.safe_load(file.read_text()))
-    return merged
 
 
 def sections_of_raw(volume: Path) -> tuple[dict[int, int], list[int]]:
@@ -93,34 +78,6 @@ def validation_of(annotation: Mapping[str, Any]) -> int | None:
     return max(sections) if named is None and len(sections) > 1 else named
 
 
-def overlay(
-    config: Mapping[str, Any], results: Path, name: str, chosen: int | None, validation: int | None
-) -> dict[str, Any]:
-    """Return what differs in the run of an arm: one section more, and as little as possible trained."""
-    sections = sorted({*config["volumes"][name]["annotation"]["sections"], *([] if chosen is None else [chosen])})
-    lift = {"path": str((results / "nets/2d_to_3d/checkpoint.pt").resolve())}
-    return {
-        "run": f"{config['run']}_paint_{'none' if chosen is None else chosen}",
-        "volumes": {name: {"annotation": {"sections": sections, "validation": validation}}},
-        "nets": {"2d_to_3d": {"checkpoint": lift}},
-        "evaluate": {"tracks": ["pseudo"]},
-    }
-
-
-def segmented(change: Mapping[str, Any], tests: Sequence[str], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run the workflow under a changed configuration as far as the scores of the test volumes; return `best.json`."""
-    folder = arguments.results.parent / change["run"]
-    targets = [folder / test / "pseudo/best.json" for test in tests]
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(change, file)
-        file.flush()
-        call = [sys.executable, "-m", "snakemake", *map(str, targets), "--cores", str(arguments.cores)]
-        call += ["--dry-run"] if arguments.dry_run else []
-        files = [str(path.resolve()) for path in arguments.configfile]
-        subprocess.run([*call, "--configfile", *files, file.name], check=True, cwd=ROOT, stdout=sys.stderr)
-    return [] if arguments.dry_run else [json.loads((ROOT / target).read_text()) for target in targets]
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the true errors of suggested sections, and with `--train` what each arm makes of the test volumes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,10 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would be trained, and train nothing")
     arguments = parser.parse_args(argv)
     config = configuration(arguments.configfile)
-    arguments.results = arguments.results or Path("results") / config["run"]
-    roles = {name: volume["role"] for name, volume in config["volumes"].items()}
-    name = arguments.volume or next(volume for volume, role in roles.items() if role == "annotated")
-    volume, table = ROOT / arguments.results / name, ROOT / arguments.results / "paint_next.csv"
+    results = arguments.results or Path("results") / config["run"]
+    arms = Arms(arguments.configfile, results, arguments.cores, arguments.dry_run)
+    name = arguments.volume or arms.annotated
+    volume, table = ROOT / results / name, ROOT / results / "paint_next.csv"
     if not table.exists() or not (volume / "truth.zarr").exists():
         print(f"{table} and {volume / 'truth.zarr'} are needed: `snakemake paint_next`, for a volume with dense truth")
         return
@@ -150,15 +107,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     left = sorted(set(numbers) - set(annotated) - set(suggested[:1]))
     drawn = np.random.default_rng(arguments.seed).permutation(left)[: arguments.random].tolist()
-    validation = validation_of(config["volumes"][name]["annotation"])
-    tests = [test for test, role in roles.items() if role == "test"]
-    arms = [("as it was", None), ("suggested", suggested[0]), *(("random", section) for section in drawn)]
+    annotation = config["volumes"][name]["annotation"]
     print(f"{'arm':10} {'section':>8} {'volume':14} {'chosen':>8} {'best':>8}  VOI sum, bits")
-    for arm, section in arms:
-        change = overlay(
-            config, ROOT / arguments.results, name, None if section is None else numbers[section], validation
-        )
-        for test, found in zip(tests, segmented(change, tests, arguments), strict=False):
+    for arm, section in (("as it was", None), ("suggested", suggested[0]), *(("random", section) for section in drawn)):
+        new = [] if section is None else [numbers[section]]
+        change = {"sections": sorted({*annotation["sections"], *new}), "validation": validation_of(annotation)}
+        scored = arms.run(f"paint_{new[0] if new else 'none'}", name, change)
+        for test, found in zip(arms.tests, scored, strict=False):
             sums = " ".join(f"{found[kind]['voi_sum']:8.3f}" for kind in ("chosen", "best"))
             print(f"{arm:10} {'' if section is None else section:>8} {test:14} {sums}", flush=True)
 
