@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 import numba
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 __all__ = ["nearest_at", "nearest_labels", "reach_in_voxels"]
 
-CLOSE = 8
+CLOSE = 16
 """How far around a single voxel is searched, in voxels of the axis with the smallest ones."""
+LOOKS = 8
+"""At other voxels for each of the array, as long as single voxels are looked around: about what all at once costs."""
 
 
 def reach_in_voxels(reach: float, voxel_size: Sequence[float]) -> tuple[int, ...]:
@@ -74,7 +77,7 @@ def nearest_at(labels: NDArray, places: NDArray[np.int64], voxel_size: Sequence[
     """Return what `nearest_labels` gives some voxels that are 0; much faster where these are few.
 
     Most have a label close by, which is found by looking around; the others are left to `nearest_labels`, in the box
-    that holds them all, and so are all from where the looks are as many as there are voxels.
+    that holds them all, and so are all from where the looks cost as much as that.
 
     Parameters
     ----------
@@ -90,7 +93,7 @@ def nearest_at(labels: NDArray, places: NDArray[np.int64], voxel_size: Sequence[
     sides, limit = _whole_units(reach, voxel_size)
     close = min(limit, Fraction(CLOSE * min(sides)))
     found, left = np.zeros(len(places), labels.dtype), np.ones(len(places), np.bool_)
-    _nearest_around(labels, places, _steps(sides, close), close == limit, found, left)
+    _nearest_around(labels, places, _steps(tuple(sides), close), close == limit, found, left)
     if left.any():
         first, last = places[left].min(axis=0), places[left].max(axis=0) + 1
         margin = np.array(reach_in_voxels(reach, voxel_size))
@@ -101,7 +104,8 @@ def nearest_at(labels: NDArray, places: NDArray[np.int64], voxel_size: Sequence[
     return found
 
 
-def _steps(sides: Sequence[int], limit: Fraction) -> NDArray[np.int64]:
+@lru_cache
+def _steps(sides: tuple[int, ...], limit: Fraction) -> NDArray[np.int64]:
     """Return the steps (z, y, x) to all voxels within `limit`, near ones first, and those of a distance in order."""
     counts = [int(limit / side) for side in sides]
     steps = np.stack(np.meshgrid(*(np.arange(-count, count + 1) for count in counts), indexing="ij"), -1).reshape(-1, 3)
@@ -123,7 +127,7 @@ def _nearest_around(
     depth, rows, columns = labels.shape
     looks = 0
     for i in range(len(places)):
-        if looks > labels.size:
+        if looks > LOOKS * labels.size:
             return
         for k in range(len(steps)):
             z, y, x = places[i, 0] + steps[k, 0], places[i, 1] + steps[k, 1], places[i, 2] + steps[k, 2]
