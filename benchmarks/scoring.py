@@ -6,12 +6,8 @@
 Scoring is `count_overlaps` and `score_thresholds`, as the workflow calls them; the pass reads the blocks of the same
 shape with the same workers, each voxel once. Exit status 1 when scoring takes more than 1.5 times as long.
 
-Where the rest goes, of 60 x 250 x 250 voxels of a real volume, in nanoseconds of one core per voxel: reading both 10,
-then interior 1.2, nearest fragments 1 and counting 2.1. What does not grow are files and tables, and 10 ms
-for 50 thresholds of 3,000 overlaps: 5 ns per voxel of that small volume, less the larger it is. Where there are many
-blocks, each reads its surroundings too, and chunks can only be read as a whole. Those above and below are kept by the
-walk through a column of blocks; those beside are read again: in a cube of 1024 voxels, columns of 256 x 256 and chunks
-of 64 read 1.4 times every chunk, which leaves next to nothing of the limit for counting.
+The limit is kept where a block is all there is, and starting workers for the pass takes longer than to score. Where the
+rest goes: docs/design/speed.md.
 """
 
 import sys

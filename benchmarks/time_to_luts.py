@@ -10,13 +10,9 @@ gives for each, the segment of every fragment is taken at a voxel found once bef
 rows; Bootstrapper writes the segmentation too, which isn't counted. Both read their inputs from the same Zarr stores in
 that time. Exit status 1 when the recipe doesn't take twice as long.
 
-On the generated cube of 256 voxels, 2,558 fragments, ours took 0.37 times the seconds of processors (0.54 of 1.46) and
-0.39 times as long. On small real volumes of large fragments half isn't reached: 0.70 times (0.15 of 0.22) on 60 x 250 x
-250 voxels of FIB-25 with 767 fragments, 0.73 times (0.25 of 0.35) on 100 x 250 x 250 with 839. They are one block, so a
-second worker has nothing to do. Of the 0.15 seconds, 0.05 are for reading, as in the recipe, 0.04 for the sums over
-pairs of voxels, 0.05 for 50 files, a millisecond each, and less than 0.01 for the merge tree: reading and writing alone
-are half of what waterz takes. A worker takes 1.6 seconds of a processor to start, more than all else in any of these,
-so workers start only where more is left to do (`blockwise.PATIENCE`).
+On small real volumes, which are one block, half isn't reached: docs/design/speed.md says why. A worker takes 1.6 seconds
+of a processor to start, more than all else in any of these, so workers start only where more is left to do
+(`blockwise.PATIENCE`).
 """
 
 import sys
