@@ -10,8 +10,8 @@ gives for each, the segment of every fragment is taken at a voxel found once bef
 rows; Bootstrapper writes the segmentation too, which isn't counted. Both read their inputs from the same Zarr stores in
 that time. Exit status 1 when the recipe doesn't take twice as long.
 
-On small real volumes, which are one block, half isn't reached: docs/design/speed.md says why. A worker takes 1.6 seconds
-of a processor to start, more than all else in any of these, so workers start only where more is left to do
+On small real volumes, which are one block, half isn't reached: docs/design/speed.md says why. A worker takes 1.6
+seconds of a processor to start, more than all else in any of these, so workers start only where more is left to do
 (`blockwise.PATIENCE`).
 """
 
