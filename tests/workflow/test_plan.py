@@ -271,8 +271,8 @@ def test_public_data_is_read_from_files_where_they_are(tmp_path: Path) -> None:
     """With a second configuration that names files, nothing is downloaded."""
     folder = tmp_path / "data/fib25"
     folder.mkdir(parents=True)
-    for name, dtype in (("cube1_raw.tif", "uint8"), ("cube2_raw.tif", "uint8"), ("cube2_labels.tif", "uint32")):
-        tifffile.imwrite(folder / name, np.zeros((160, 250, 250), dtype), compression="zlib")
+    for name, depth, dtype in (("cube1_raw", 250, "u1"), ("cube2_raw", 160, "u1"), ("cube2_labels", 160, "u4")):
+        tifffile.imwrite(folder / f"{name}.tif", np.zeros((depth, 250, 250), dtype), compression="zlib")
     files = (ROOT / "config/fib25.yaml", ROOT / "config/fib25_local.yaml")
     jobs = planned(snakemake(tmp_path, "prepare", "--dry-run", configfiles=files))
     assert "download" not in {job.rule for job in jobs}
