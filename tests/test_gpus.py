@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 import yte  # type: ignore[import-untyped]
 
-from sparse2dense.stages.gpus import take_gpu, visible_gpus
+from sparse2dense.stages.gpus import take_gpus, visible_gpus
 
 ROOT = Path(__file__).parents[1]
 LISTED = "CUDA_VISIBLE_DEVICES"
 JOB = """
 import logging, os, signal, sys
 from pathlib import Path
-from sparse2dense.stages.gpus import take_gpu
+from sparse2dense.stages.gpus import take_gpus
 signal.alarm(30)  # a test that would wait for ever fails
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
-take_gpu(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+take_gpus(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
 if "forks" in sys.argv:
     child = os.fork()
     if child == 0:
@@ -86,6 +86,34 @@ def test_no_two_jobs_have_the_same_gpu(start: Start, tmp_path: Path, listed: str
     assert len(list(tmp_path.glob("sparse2dense-gpu-*"))) == 3
 
 
+def test_a_job_has_as_many_gpus_as_it_asks_for_or_waits_for_them(start: Start, tmp_path: Path) -> None:
+    """One that waits for two keeps none from others meanwhile."""
+    machine(tmp_path, 3)
+    first = start(asked=2)
+    assert said(first) == "has 0,1"
+    waiting = start(asked=2)
+    assert said(waiting).startswith("WARNING waiting")
+    small = start(asked=1)
+    lines = [said(small)]
+    while lines[-1].startswith("WARNING"):  # it came just as the other looked
+        lines.append(said(small))
+    assert lines[-1] == "has 2"
+    first.kill()
+    assert said(waiting) == "has 0,1"
+    assert said(start(asked=9)).startswith("WARNING waiting"), "all three, of which none is free"
+
+
+@pytest.mark.parametrize(("asked", "seen", "count"), [(2, "4,5", 2), (3, "4,5", 2)])
+def test_given_gpus_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int, seen: str, count: int
+) -> None:
+    """By SLURM, which gave as many as the job asked for, or by the user, who has no more."""
+    monkeypatch.setenv(LISTED, seen)
+    assert take_gpus(asked, tmp_path, machine(tmp_path, 8)) == count
+    assert os.environ[LISTED] == seen
+    assert not list(tmp_path.glob("sparse2dense-gpu-*"))
+
+
 @pytest.mark.parametrize("how", ["ends", "killed", "killed, but not what it started"])
 def test_a_gpu_is_free_again_when_its_job_is_over(start: Start, tmp_path: Path, how: str) -> None:
     """A job without a GPU waits and says so; it goes on when another ends in whatever way."""
@@ -129,7 +157,7 @@ def test_a_given_gpu_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gi
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     for asked in (0, 1, 1):
-        take_gpu(asked, tmp_path, machine(tmp_path, 4))
+        take_gpus(asked, tmp_path, machine(tmp_path, 4))
         assert os.environ[LISTED] == seen
     assert not list(tmp_path.glob("sparse2dense-gpu-*"))
 
@@ -144,7 +172,7 @@ def test_allocations_of_slurm_do_not_wait_for_each_other(start: Start, tmp_path:
 def test_without_gpus_nothing_is_done(tmp_path: Path) -> None:
     """Nothing is locked, nothing set, nobody waits."""
     for _ in range(2):
-        take_gpu(1, tmp_path, machine(tmp_path, 0))
+        take_gpus(1, tmp_path, machine(tmp_path, 0))
     assert LISTED not in os.environ
     assert [file.name for file in tmp_path.iterdir()] == ["dev"]
 
@@ -184,7 +212,7 @@ def test_as_many_jobs_as_gpus(monkeypatch: pytest.MonkeyPatch, listed: str, jobs
     monkeypatch.setenv(LISTED, listed)
     monkeypatch.setattr(sys, "argv", words)
     profile = yte.process_yaml((ROOT / "profiles/default/config.yaml").read_text(), require_use_yte=True)
-    assert profile["resources"]["gpu"] == (jobs if words == ["snakemake"] else 1)
+    assert profile["resources"]["gpu"] == (jobs if words == ["snakemake"] else 1000)
 
 
 def test_jobs_that_ask_for_a_gpu_take_one() -> None:
@@ -197,7 +225,7 @@ def test_jobs_that_ask_for_a_gpu_take_one() -> None:
     taking = {
         file.name
         for file in (ROOT / "workflow/scripts").glob("*.py")
-        if re.search(r"start_log\(.*\)\n *take_gpu\(snakemake\.resources\.gpu\)\n", file.read_text())
+        if re.search(r"start_log\(.*\)\n *(?:gpus = )?take_gpus\(snakemake\.resources\.gpu\)\n", file.read_text())
     }
     assert taking == asking == {"train_2d.py", "train_2d_to_3d.py", "train_3d.py", "predict.py"}
 

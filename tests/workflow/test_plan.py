@@ -1,6 +1,7 @@
 """What the workflow plans to do, without doing it."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,15 @@ def test_auto_context_trains_two_nets_in_turn(tmp_path: Path, kind: str, image: 
         assert f"results/tiny/held_out/{track}/descriptors.zarr" not in predicted.outputs
     (report,) = (job for job in jobs if job.rule == "write_report")
     assert "results/tiny/nets/3d_lsd_bootstrapped/losses.csv" in report.inputs
+
+
+def test_a_training_asks_for_its_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets that share out their samples for as many as they say; where there is no GPU it runs without."""
+    change = written(tmp_path, {"nets": {"2d": {"devices": 2, "batch": 4}}})
+    for listed, expected in (("0,1", ["1", "2"]), ("", ["1", "1"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+        text = snakemake(tmp_path, "train", "--dry-run", configfiles=(TINY, change)).text
+        assert sorted(re.findall(r"resources: .*\bgpu=(\d+)", text)) == expected
 
 
 def test_tracks_left_out_train_no_nets(tmp_path: Path) -> None:

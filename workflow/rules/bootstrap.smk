@@ -52,10 +52,11 @@ rule train_3d_bootstrapped:
         net=either(nets_of(BOOTSTRAPPED)),
     conda:
         "../../envs/sparse2dense.yaml"
-    threads: 8
+    threads: 8 * DEVICES["3d"]
     resources:
-        gpu=1,
-        mem_mb=growing(16000),
+        gpu=DEVICES["3d"],
+        nodes=1,
+        mem_mb=growing(16000 * DEVICES["3d"]),
         runtime=growing(1440),
     params:
         code=code_hash("stages.training"),

@@ -57,6 +57,8 @@ REPULSION = config["segment"]["repulsion"] if MUTEX else None
 PARTITIONS = "<results>/{volume}/{track}/" + ("graph" if MUTEX else "merge_tree.parquet")
 PREDICTED_2D = PREDICTED[config["nets"]["2d"]["kind"]]
 PREDICTED_3D = PREDICTED[config["nets"]["3d"]["kind"]]
+# GPUs that train a net together.
+DEVICES = {key: net["devices"] for key, net in config["nets"].items()}
 # Whether the 2D-to-3D net learns from errors of the 2D net that were measured.
 MEASURED = config["nets"]["2d_to_3d"]["synthetic"]["errors"] == "measured"
 # What the 2D-to-3D net reads, of sections across every axis that is wanted.

@@ -7,6 +7,9 @@ from sparse2dense.stages.downloading import file_name
 from sparse2dense.stages.reusing import FITTING
 from sparse2dense.stages.volume_consistency import addresses
 
+# Settings of a net that don't change what it learns.
+NOT_LEARNT = ("checkpoint", "members", "devices")
+
 
 def to_train(key):
     """A parameter: the settings of a net; an error where a trained one is given, which this job would overwrite."""
@@ -14,7 +17,7 @@ def to_train(key):
     def settings(wildcards):
         if is_reused(config["nets"][key]):
             raise WorkflowError(f"`nets.{key}.checkpoint` is given, so nothing trains this net.")
-        own = {name: value for name, value in config["nets"][key].items() if name not in ("checkpoint", "members")}
+        own = {name: value for name, value in config["nets"][key].items() if name not in NOT_LEARNT}
         return own | ({"kind": "3d_lsd"} if wildcards.net.startswith("3d_lsd_") else {})
 
     return settings

@@ -24,10 +24,11 @@ rule train_2d:
     priority: 1
     conda:
         "../../envs/sparse2dense.yaml"
-    threads: 8
+    threads: 8 * DEVICES["2d"]
     resources:
-        gpu=1,
-        mem_mb=growing(16000),
+        gpu=DEVICES["2d"],
+        nodes=1,
+        mem_mb=growing(16000 * DEVICES["2d"]),
         runtime=growing(720),
     params:
         code=code_hash("stages.training"),
@@ -88,10 +89,11 @@ rule train_2d_to_3d:
     priority: 1
     conda:
         "../../envs/sparse2dense.yaml"
-    threads: 8
+    threads: 8 * DEVICES["2d_to_3d"]
     resources:
-        gpu=1,
-        mem_mb=growing(16000),
+        gpu=DEVICES["2d_to_3d"],
+        nodes=1,
+        mem_mb=growing(16000 * DEVICES["2d_to_3d"]),
         runtime=growing(720),
     params:
         code=code_hash("stages.measuring_errors", "stages.training"),
@@ -128,10 +130,11 @@ rule train_3d_baseline:
         net=either(nets_of(["baseline"])),
     conda:
         "../../envs/sparse2dense.yaml"
-    threads: 8
+    threads: 8 * DEVICES["3d"]
     resources:
-        gpu=1,
-        mem_mb=growing(16000),
+        gpu=DEVICES["3d"],
+        nodes=1,
+        mem_mb=growing(16000 * DEVICES["3d"]),
         runtime=growing(1440),
     params:
         code=code_hash("stages.training"),

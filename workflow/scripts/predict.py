@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparse2dense.stages.gpus import take_gpu
+from sparse2dense.stages.gpus import take_gpus
 from sparse2dense.stages.joblog import start_log
 from sparse2dense.stages.predicting import predict
 from sparse2dense.stages.scattering import shared_output
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 start_log(Path(snakemake.log[0]))
-take_gpu(snakemake.resources.gpu)
+take_gpus(snakemake.resources.gpu)
 first_member, *members = map(Path, snakemake.input.checkpoint)
 with shared_output(Path(snakemake.output[0]), snakemake.input.get("parts", ())) as (first, part):
     predict(

@@ -233,6 +233,12 @@ def net_problems(config: Config) -> Iterator[InputError]:
                 remedy="remove one of the two",
             )
         if not is_reused(net):
+            if net["batch"] % net["devices"]:
+                yield InputError(
+                    f"`{path}.batch` is {net['batch']}, but `{path}.devices` lets {net['devices']} GPUs share it",
+                    allowed=f"a multiple of {net['devices']}",
+                    remedy="change one of the two",
+                )
             yield from sample_problems(path, net)
             yield from plan_problems(net, f"{path}.")
     kind, lift = config["nets"]["2d"]["kind"], config["nets"]["2d_to_3d"]["kind"]

@@ -1,16 +1,17 @@
-"""The GPUs of this machine, and one of them for each job: shared out by locks, which end with the process."""
+"""The GPUs of this machine, and some of them for each job: shared out by locks, which end with the process."""
 
 import fcntl
 import logging
 import os
+import random
 import re
 import time
 from contextlib import suppress
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from urllib.parse import quote
 
-__all__ = ["take_gpu", "visible_gpus"]
+__all__ = ["take_gpus", "visible_gpus"]
 
 log = logging.getLogger(__name__)
 
@@ -36,25 +37,31 @@ def visible_gpus(devices: Path = Path("/dev")) -> list[str]:
     return list(takewhile(re.compile(r"\d+|(GPU|MIG)-.+").fullmatch, map(str.strip, listed.split(","))))
 
 
-def take_gpu(asked: int, slots: Path = SLOTS, devices: Path = Path("/dev")) -> None:
-    """Give this process a GPU that no other job has, until it ends; to be called before PyTorch first uses CUDA.
+def take_gpus(asked: int, slots: Path = SLOTS, devices: Path = Path("/dev")) -> int:
+    """Give this process GPUs that no other job has, until it ends; to be called before PyTorch first uses CUDA.
 
-    `CUDA_VISIBLE_DEVICES` then names it alone. Each GPU is a file with a lock on it (`flock`), which the kernel takes
-    off when the process ends in whatever way. Where all are taken the process waits: only jobs of another run, or of
+    `CUDA_VISIBLE_DEVICES` then names them alone. Each GPU is a file with a lock on it (`flock`), which the kernel takes
+    off when the process ends in whatever way. Where too few are free the process waits: only jobs of another run, or of
     one that was killed, can have taken them, since Snakemake starts no more jobs than there are GPUs, and an error
     would end a run that merely has to wait.
 
-    Nothing is done where there is no GPU, or where a single one, or none, was given by SLURM or the user. Of several
-    that were given one is taken.
+    Nothing is done where there is no GPU, or where a single one, none, or as many as asked for were given by SLURM or
+    the user. Of more that were given some are taken.
 
     Parameters
     ----------
     asked
-        GPUs that the job asks for. One that asks for none gets none, unless some were given to it, or SLURM gives them.
+        GPUs that the job asks for; where there are fewer it gets these. One that asks for none gets none, unless some
+        were given to it, or SLURM gives them.
     slots
         Where the files with the locks are.
     devices
         Where GPUs have files, see `visible_gpus`.
+
+    Returns
+    -------
+    int
+        How many there are for this process.
     """
     allocation = os.environ.get("SLURM_JOB_ID")
     given = LISTED in os.environ
@@ -62,25 +69,31 @@ def take_gpu(asked: int, slots: Path = SLOTS, devices: Path = Path("/dev")) -> N
     if not asked:
         if not given and allocation is None:
             os.environ[LISTED] = ""
-        return
-    if not gpus or (given and len(gpus) == 1):
-        return
+        return 0
+    if not gpus or (given and len(gpus) <= max(asked, 1)):
+        return len(gpus)
     # Within an allocation they are counted from 0, whichever of the machine they are, and no other job has them.
     names = [gpu if allocation is None else f"{allocation}-{gpu}" for gpu in gpus]
     files = [slots / f"sparse2dense-gpu-{quote(name, safe='')}" for name in names]
-    taken = _first_free(files)
+    count = min(asked, len(gpus))
+    taken = _free(files, count)
     if taken is None:
         log.warning("waiting: other jobs have the GPUs %s; `lslocks` shows which, by %s", ", ".join(gpus), files[0])
     while taken is None:
-        time.sleep(PAUSE)
-        taken = _first_free(files)
-    os.environ[LISTED] = gpus[taken]
-    log.info("GPU %s of %s", gpus[taken], ", ".join(gpus))
+        time.sleep(PAUSE * random.uniform(0.5, 1.5))  # of two that wait for two each, one comes first
+        taken = _free(files, count)
+    os.environ[LISTED] = ",".join(gpus[number] for number in taken)
+    log.info("GPU %s of %s", os.environ[LISTED], ", ".join(gpus))
+    return count
 
 
-def _first_free(files: list[Path]) -> int | None:
-    """Lock the first of `files` that no process has locked, and return which one."""
-    return next((number for number, file in enumerate(files) if _locked(file)), None)
+def _free(files: list[Path], count: int) -> list[int] | None:
+    """Lock the first `count` of `files` that no process has locked, and return which; none where there are fewer."""
+    taken = list(islice((number for number, file in enumerate(files) if _locked(file)), count))
+    if len(taken) == count:
+        return taken
+    _let_go()
+    return None
 
 
 def _locked(file: Path) -> bool:
@@ -99,7 +112,7 @@ def _locked(file: Path) -> bool:
 
 
 def _let_go() -> None:
-    """Close the locked files of a parent: processes that load samples may outlive it, and would keep its GPU."""
+    """Close the files that are locked; also those of a parent, which processes that load samples may outlive."""
     while _held:
         os.close(_held.pop())
 

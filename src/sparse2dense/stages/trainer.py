@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -30,6 +31,7 @@ from sparse2dense.stages.net_kinds import NetDescription
 from sparse2dense.stages.nets import fastest, memory_format, save_net
 from sparse2dense.stages.samples import AnnotatedSamples, Sample, Samples, Targets
 from sparse2dense.stages.snapshots import draw_snapshot
+from sparse2dense.stages.training_group import Group, group_of_this_process
 from sparse2dense.stages.training_plan import TrainingPlan
 from sparse2dense.volumes.progress import Progress
 from sparse2dense.volumes.provenance import content_hash, provenance
@@ -58,16 +60,26 @@ class TrainingOutputs:
 
 
 class _Steps(Dataset):
-    """The samples of a training in the order of their use, from `first` on."""
+    """The samples of a training in the order of their use, from those of step `first` on.
 
-    def __init__(self, samples: Samples, seed: int, first: int, total: int) -> None:
-        self.samples, self.seed, self.first, self.total = samples, seed, first, total
+    Of the samples of a step every process of a group has an equal share, those of the first come first.
+    """
+
+    def __init__(self, samples: Samples, plan: TrainingPlan, first: int, group: Group) -> None:
+        self.samples, self.plan, self.first, self.group = samples, plan, first, group
+
+    @property
+    def batch(self) -> int:
+        """Samples of a step that are this process's."""
+        return self.plan.batch // self.group.size
 
     def __len__(self) -> int:
-        return self.total - self.first
+        return (self.plan.iterations - self.first) * self.batch
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return vars(self.samples.draw(np.random.default_rng([self.seed, self.first + index])))
+        step, place = divmod(index, self.batch)
+        number = (self.first + step) * self.plan.batch + self.group.rank * self.batch + place
+        return vars(self.samples.draw(np.random.default_rng([self.plan.seed, number])))
 
 
 def precision() -> str:
@@ -96,7 +108,8 @@ def train(
 
     Everything is kept beside the checkpoint in `<folder>.partial` until training is over; another training with the
     same `key` goes on from there, one with another key starts afresh. Where the net is on a GPU, it makes the targets
-    of annotated samples too.
+    of annotated samples too. Processes of a group (`training_group`) share the samples of every step; the first of
+    them writes.
 
     Parameters
     ----------
@@ -105,33 +118,38 @@ def train(
     key
         Everything that decides the outcome beside the code: settings and the identity of the inputs.
     """
-    folder = partial_path(outputs.checkpoint.parent)
-    # With how many processes samples are loaded changes nothing, so a training may go on with other `--cores`.
+    folder, group = partial_path(outputs.checkpoint.parent), group_of_this_process()
+    if plan.batch % group.size:
+        raise InputError(
+            f"a batch of {plan.batch} for {group.size} GPUs",
+            allowed=f"a multiple of {group.size}",
+            remedy="change `batch` or `devices` of this net",
+        )
+    # How many processes load samples changes nothing, so a training may go on with other `--cores`.
     decisive = {name: value for name, value in asdict(plan).items() if name != "loaders"}
-    _prepare(folder, content_hash({**key, "plan": decisive, "net": asdict(description), "state": STATE}))
+    if group.rank == 0:
+        _prepare(folder, content_hash({**key, "plan": decisive, "net": asdict(description), "state": STATE}))
+    fabric = _fabric(group)
+    fabric.barrier()
     torch.manual_seed(plan.seed)
-    # One process: within a cluster's job Fabric would else look for its neighbours.
-    alone = LightningEnvironment()
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision(), plugins=alone)  # type: ignore[arg-type]
     net = UNet(description.architecture)
+    if group.size > 1 and fabric.device.type == "cuda":
+        net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
     if plan.channels_last:
         net = fastest(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
-    run = _Run(folder, net, optimiser, plan)
+    run = _Run(folder, net, optimiser, plan, fabric)
     compiled: Any = torch.compile(net) if plan.compile else net
     model, optimiser = fabric.setup(compiled, optimiser)
     targets = None
     if isinstance(samples, AnnotatedSamples) and makes_targets(fabric.device):
         samples, targets = samples.without_targets(), samples.targets
-    judged = model if run.averaged is None else fabric.setup_module(run.averaged)
+    judged = fabric.to_device(run.averaged) if run.averaged is not None else compiled
     run.restore()  # after the nets have moved to their device, whither the state of the optimiser follows them
     held_out = [as_batch([vars(sample)]) for sample in validation]
     label = f"train {outputs.checkpoint.parent.name}"
-    with (
-        Progress(label, plan.iterations, done=run.step) as progress,
-        SummaryWriter(folder / "tensorboard", purge_step=run.step + 1) as board,
-    ):
-        for batch in run.awaited(_batches(samples, plan, run.step, fabric.device)):
+    with Progress(label, plan.iterations, done=run.step) as progress, _board(folder, run.step, group) as board:
+        for batch in run.awaited(_batches(samples, plan, run.step, fabric.device, group)):
             if run.out_of_time():
                 log.info("%s: stopped after %g minutes as configured", label, plan.minutes)
                 break
@@ -141,25 +159,46 @@ def train(
             loss = _step(fabric, model, optimiser, batch, run, targets)
             progress.advance(note=f"loss {run.mean_loss:.4f}")
             if run.step % plan.validate_every == 0 or run.step == plan.iterations:
-                run.validate(fabric, judged, held_out, description)
-                board.add_scalar("loss/training", run.mean_loss, run.step)
-                board.add_scalar("loss/validation", run.validation_loss, run.step)
-            elif run.step % 10 == 0:
+                run.validate(judged, held_out, description)
+                if board:
+                    board.add_scalar("loss/training", run.mean_loss, run.step)
+                    board.add_scalar("loss/validation", run.validation_loss, run.step)
+            elif board and run.step % 10 == 0:
                 board.add_scalar("loss/step", loss, run.step)
             if run.step % plan.checkpoint_every == 0:
                 run.save()
         if run.step % plan.validate_every and run.step != plan.iterations:
-            run.validate(fabric, judged, held_out, description)
+            run.validate(judged, held_out, description)
     share = run.waiting / max(run.waiting + run.stepping, 1e-9)
     log.info("%s: %.1f %% of the time of a step was spent waiting for samples", label, 100 * share)
-    _finish(folder, outputs, description, run, key)
+    if group.rank == 0:
+        _finish(folder, outputs, description, run, key)
+    fabric.barrier()  # the first process ends the others
+
+
+def _fabric(group: Group) -> Fabric:
+    """The means to train by, in a group those of all its processes."""
+    # Fabric starts no processes, and within a cluster's job would look for its neighbours.
+    settings: dict[str, Any] = {"precision": precision(), "plugins": LightningEnvironment()}
+    strategy = "ddp" if group.size > 1 else "auto"
+    fabric = Fabric(accelerator="auto", devices=group.size, strategy=strategy, **settings)
+    group.connect("nccl" if fabric.device.type == "cuda" else "gloo")
+    fabric.launch()
+    return fabric
+
+
+def _board(folder: Path, step: int, group: Group) -> AbstractContextManager[SummaryWriter | None]:
+    """The curves of TensorBoard, which the first process of a group draws."""
+    return SummaryWriter(folder / "tensorboard", purge_step=step + 1) if group.rank == 0 else nullcontext()
 
 
 class _Run:
     """The state of a training, on disk and in memory."""
 
-    def __init__(self, folder: Path, net: UNet, optimiser: torch.optim.Optimizer, plan: TrainingPlan) -> None:
-        self.folder, self.net, self.optimiser, self.plan = folder, net, optimiser, plan
+    def __init__(
+        self, folder: Path, net: UNet, optimiser: torch.optim.Optimizer, plan: TrainingPlan, fabric: Fabric
+    ) -> None:
+        self.folder, self.net, self.optimiser, self.plan, self.fabric = folder, net, optimiser, plan, fabric
         self.averaged = None if plan.average is None else deepcopy(net).requires_grad_(False)
         self.step, self.seconds, self.best, self.unimproved = 0, 0.0, float("inf"), 0
         self.mean_loss, self.validation_loss = 0.0, float("inf")
@@ -172,9 +211,13 @@ class _Run:
         """Seconds spent, those of earlier attempts included."""
         return self.seconds + time.monotonic() - self._since
 
+    def counted(self) -> float:
+        """Seconds by which all processes of a group decide: where it matters, those of the first."""
+        return self.elapsed() if self.plan.minutes is None else self.fabric.broadcast(self.elapsed())
+
     def out_of_time(self) -> bool:
         """Whether the minutes of the plan are over; not before there is a step to show for them."""
-        return self.plan.minutes is not None and self.step > 0 and self.elapsed() >= 60 * self.plan.minutes
+        return self.plan.minutes is not None and self.step > 0 and self.counted() >= 60 * self.plan.minutes
 
     def out_of_patience(self) -> bool:
         """Whether the plan's number of validations in a row brought no improvement."""
@@ -198,18 +241,10 @@ class _Run:
         if self.step % 10 == 0 or self.step == 1:
             self.rows.append({"step": self.step, "seconds": round(self.elapsed(), 2), "loss": self.mean_loss})
 
-    def validate(self, fabric: Fabric, model: Any, held_out: Sequence[dict], description: NetDescription) -> None:
+    def validate(self, net: Any, held_out: Sequence[dict], description: NetDescription) -> None:
         """Measure the loss on the held-out samples, keep the net where it is the best so far, draw a snapshot."""
-        model.eval()
-        losses, shown = [], None
-        with torch.no_grad():
-            for batch in held_out:
-                moved = fabric.to_device(batch)
-                answer = model(moved["input"])
-                losses.append(float(batch_loss(answer, moved)))
-                shown = shown or (batch, {name: value.float().sigmoid().cpu() for name, value in answer.items()})
-        model.train()
-        self.validation_loss = float(np.mean(losses))
+        loss = self._judge(net, held_out, description) if self.fabric.is_global_zero else float("inf")
+        self.validation_loss = self.fabric.broadcast(loss)
         row = {"step": self.step, "seconds": round(self.elapsed(), 2), "loss": self.mean_loss}
         self.rows = [r for r in self.rows if r["step"] != self.step]
         self.rows.append({**row, "validation_loss": self.validation_loss})
@@ -220,11 +255,28 @@ class _Run:
             kept = self.net if self.averaged is None else self.averaged
             weights = {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
             self.kept = {"weights": weights, "step": self.step}
-        if shown is not None:
-            draw_snapshot(self.folder / "snapshots.png", shown[0], shown[1], description, self.step)
+
+    def _judge(self, net: Any, held_out: Sequence[dict], description: NetDescription) -> float:
+        """Return the mean loss on the held-out samples; draw what the net answers to the first of them."""
+        net.eval()
+        losses = []
+        with torch.no_grad():
+            for number, batch in enumerate(held_out):
+                moved = self.fabric.to_device(batch)
+                with self.fabric.autocast():
+                    answer = net(moved["input"])
+                answer = {head: value.float() for head, value in answer.items()}
+                losses.append(float(batch_loss(answer, moved)))
+                if number == 0:
+                    shown = {name: value.sigmoid().cpu() for name, value in answer.items()}
+                    draw_snapshot(self.folder / "snapshots.png", batch, shown, description, self.step)
+        net.train()
+        return float(np.mean(losses))
 
     def save(self) -> None:
-        """Write everything needed to go on from here, atomically."""
+        """Write everything needed to go on from here, atomically; of a group the first process does."""
+        if not self.fabric.is_global_zero:
+            return
         counters = {name: getattr(self, name) for name in _COUNTERS} | {"seconds": self.elapsed()}
         state = {
             "weights": self.net.state_dict(),
@@ -267,12 +319,14 @@ def _prepare(folder: Path, stamp: str) -> None:
     mark.write_text(stamp)
 
 
-def _batches(samples: Samples, plan: TrainingPlan, first: int, device: torch.device) -> Iterator[dict[str, Any]]:
-    steps = _Steps(samples, plan.seed, first * plan.batch, plan.iterations * plan.batch)
+def _batches(
+    samples: Samples, plan: TrainingPlan, first: int, device: torch.device, group: Group
+) -> Iterator[dict[str, Any]]:
+    steps = _Steps(samples, plan, first, group)
     return iter(
         DataLoader(
             steps,
-            batch_size=plan.batch,
+            batch_size=steps.batch,
             num_workers=plan.loaders,
             prefetch_factor=4 if plan.loaders else None,
             collate_fn=as_batch,
@@ -311,9 +365,9 @@ def _step(
     fabric: Fabric, model: Any, optimiser: Any, batch: dict[str, Any], run: _Run, targets: Targets | None
 ) -> float:
     """One optimiser step, with the learning rate of the plan's schedule; makes the `targets` that are left to it."""
-    plan, start = run.plan, time.perf_counter()
+    plan, start, seconds = run.plan, time.perf_counter(), run.counted()
     for group in optimiser.param_groups:
-        group["lr"] = plan.learning_rate_at(run.step, run.elapsed())
+        group["lr"] = plan.learning_rate_at(run.step, seconds)
     batch = fabric.to_device(batch)
     if targets is not None:
         batch["targets"], batch["weights"] = batch_targets(targets, batch["annotation"])
@@ -326,7 +380,8 @@ def _step(
         # Gradients that aren't finite make the next loss so: seen below, without a second wait for the device.
         fabric.clip_gradients(model, optimiser, max_norm=plan.clip, error_if_nonfinite=False)
     optimiser.step()
-    value, number = float(loss.detach()), run.step + 1
+    mean: Any = fabric.all_reduce(loss.detach())  # of a group
+    value, number = float(mean), run.step + 1
     if not isfinite(value):
         raise InputError(
             f"the loss of step {number} is {value}",

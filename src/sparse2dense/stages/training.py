@@ -16,6 +16,7 @@ from sparse2dense.stages.nets import check_input
 from sparse2dense.stages.samples import LiftSamples, Sample, Samples, SectionSamples, Targets, VolumeSamples
 from sparse2dense.stages.slicing import SectionData, read_sections
 from sparse2dense.stages.trainer import TrainingOutputs, train
+from sparse2dense.stages.training_group import group_of_this_process
 from sparse2dense.stages.training_plan import TrainingPlan
 from sparse2dense.volumes.volume import Volume, open_volume
 
@@ -238,12 +239,17 @@ def _augmentation(settings: Mapping[str, Any]) -> Augmentation:
 
 def _plan(settings: Mapping[str, Any], seed: int, threads: int) -> TrainingPlan:
     names = {field.name for field in fields(TrainingPlan)} & set(settings)
-    loaders = max(1, min(8, threads - 1))
+    loaders = max(1, min(8, _own(threads) - 1))
     return TrainingPlan(**{name: settings[name] for name in names}, seed=seed, loaders=loaders)
 
 
 def _set_threads(threads: int) -> None:
-    torch.set_num_threads(threads)
+    torch.set_num_threads(_own(threads))
+
+
+def _own(threads: int) -> int:
+    """Of the threads of a job those of this process."""
+    return max(1, threads // group_of_this_process().size)
 
 
 def _identities(paths: Mapping[Any, Path]) -> dict[str, Any]:
