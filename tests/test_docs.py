@@ -178,7 +178,8 @@ def write_stack(file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         image = file.name.endswith(("raw.tif", "crop.tif", "second.tif", "rest.tif"))
         # Sparse files: a run's checks read their headers, not their voxels.
-        stack = tifffile.memmap(file, shape=(160, 250, 250), dtype="uint8" if image else "uint16")
+        depth = 250 if file.name.startswith("cube1") else 160
+        stack = tifffile.memmap(file, shape=(depth, 250, 250), dtype="uint8" if image else "uint16")
         stack[[30, 80, 130], 20:90, 20:90] = 1
 
 
