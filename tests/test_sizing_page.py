@@ -124,12 +124,12 @@ def test_the_merge_tree_needs_what_its_contacts_need() -> None:
         return contacts * (70 if contacts < 1.07e9 else 116) / 1e9
 
     scale = (ROOT / "docs/design/scale.md").read_text()
-    assert "| 70 E |" in scale and "116 E" in scale and "0.44 million edges/s" in scale
+    assert "| 70 E |" in scale and "116 E" in scale and "0.36 million edges/s" in scale
     contacts = [CONTACTS * side**3 for side in SIDES]
     for said, count in zip(numbers("memory of `make_merge_tree`"), contacts, strict=True):
         assert isclose(said, gigabytes(count), rel_tol=0.06)
     for time, count in zip(row("`make_merge_tree`, one job")[1:], contacts, strict=True):
-        assert isclose(hours(time), count / 0.44e6 / 3600, rel_tol=0.05)
+        assert isclose(hours(time), count / 0.36e6 / 3600, rel_tol=0.05)
     units = {"million": 1e6, "billion": 1e9}
     rows = re.findall(r"^\| ([\d,]+) GB.* \| ([\d.]+) (\w+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
     assert len(rows) == 4
